@@ -1,0 +1,62 @@
+# Everything a newcomer types: `make demo`, `make test`; everything CI runs: `make`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := check
+
+# The first Python of the supported versions that really starts (version managers leave names that do not).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: check lint format types test test-all bench demo dist clean
+.DELETE_ON_ERROR:
+
+check: lint types test
+
+$(VENV)/python:
+	@test -n "$(PYTHON)" || { echo "mlserve needs Python 3.11 or 3.12 on the PATH (or: make PYTHON=/path/to/python)" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
+	@echo "installing mlserve with the extras sklearn and report into $(VENV) (about 650 MB, a few minutes the first time)" >&2
+	@$(PIP) --editable '.[sklearn,report]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
+	@echo "installing what the tests need into $(VENV) (torch among it, about 2 GB, a few minutes the first time)" >&2
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/demo
+
+demo: $(VENV)/demo ## trains, exports, registers, serves, swaps, rolls back and quantizes on real data
+	@$(BIN)/python -m examples.fraud
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+test: $(VENV)/dev ## the tests, slow ones in their short form
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90 $(ARGS)
+
+test-all: $(VENV)/dev ## the tests, slow ones in full
+	MLSERVE_TEST_ALL=1 $(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/dev ## requests per second against a bare session and a FastAPI handler, in one run
+	$(BIN)/python -m tests.bench
+
+dist: $(VENV)/dev
+	$(BIN)/python -m hatchling build
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.*

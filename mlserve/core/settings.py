@@ -1,0 +1,215 @@
+"""Every setting, its one default, and where its value came from: flag > environment > ``mlserve.toml`` > default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from mlserve.core.refs import did_you_mean
+from mlserve.errors import InvalidConfig
+
+PROJECT_FILE = "mlserve.toml"
+PROJECT_HOME = ".mlserve"
+ENV_PREFIX = "MLSERVE_"
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The inference server. Sizes in bytes, times in the unit that the name says."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    grpc_port: Port | Literal["off"] = "off"
+    device: Device = "auto"
+    workers: Positive = 1
+    max_batch: Positive | None = None
+    max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    max_queue_rows: Positive = 8192
+    max_body_bytes: Positive = 256 << 20
+    max_header_bytes: Positive = 64 << 10
+    max_json_depth: Positive = 100
+    max_pipelined: Positive = 64
+    header_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 60.0
+    idle_timeout_s: Seconds = 120.0
+    drain_s: Seconds = 30.0
+    warmup_s: Seconds = 30.0
+    poll_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+
+class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Export: tolerances of the parity check, and the default operator set of the ONNX domain."""
+
+    rtol: Annotated[float, msgspec.Meta(ge=0)] = 1e-4
+    atol: Annotated[float, msgspec.Meta(ge=0)] = 1e-5
+    opset: Positive = 20
+    allow_mismatch: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class QuantizeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Quantization's gate: the largest drop of the metric, absolute, in the metric's own units."""
+
+    max_drop: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    min_speedup: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    metric: str = "agreement"
+    target: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings. ``registry`` is a SQLAlchemy URL, ``artifacts`` a path or fsspec URL; None where no project is."""
+
+    registry: str | None = None
+    artifacts: str | None = None
+    user: str | None = None
+    serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
+    export: ExportSettings = msgspec.field(default_factory=ExportSettings)
+    quantize: QuantizeSettings = msgspec.field(default_factory=QuantizeSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One setting's dotted name, its value, and the source that won."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Settings with the origin of each, and the project they belong to (None outside any)."""
+
+    settings: Settings
+    origins: tuple[Origin, ...]
+    project: Path | None
+
+
+def find_project(start: Path) -> Path | None:
+    """The nearest folder at or above ``start`` that holds ``mlserve.toml`` or ``.mlserve/``, as git finds ``.git``."""
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FILE).is_file() or (folder / PROJECT_HOME).is_dir():
+            return folder
+    return None
+
+
+def resolve(flags: Mapping[str, Any], env: Mapping[str, str], start: Path, config_file: Path | None = None) -> Resolved:
+    """The settings in force for a call made in ``start``.
+
+    ``flags`` maps dotted names to values, None meaning "not given". Relative paths in the file are taken from the file's
+    folder. Raises InvalidConfig for a file that cannot be read, an unknown name, or a value of the wrong kind.
+    """
+    project = config_file.parent if config_file else find_project(start)
+    file = config_file or (project / PROJECT_FILE if project else None)
+    sources = [
+        ("default", _project_defaults(project, env)),
+        (PROJECT_FILE, _from_file(file) if file and (config_file or file.is_file()) else {}),
+        ("environment", _from_env(env)),
+        ("flag", {name: value for name, value in flags.items() if value is not None}),
+    ]
+    merged: dict[str, tuple[Any, str]] = {}
+    for origin, values in sources:
+        merged |= {name: (value, origin) for name, value in values.items()}
+    settings = _validated(merged)
+    origins = tuple(
+        Origin(name, value, merged[name][1] if name in merged else "default")
+        for name, value in _flatten(msgspec.to_builtins(settings))
+    )
+    return Resolved(settings, origins, project)
+
+
+def default_registry(project: Path) -> str:
+    """The SQLite URL of a project's own registry."""
+    return f"sqlite:///{project / PROJECT_HOME / 'registry.db'}"
+
+
+def _project_defaults(project: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
+    user = {"user": env["USER"]} if env.get("USER") else {}
+    if project is None or not (project / PROJECT_HOME).is_dir():
+        return user
+    return user | {
+        "registry": default_registry(project),
+        "artifacts": str(project / PROJECT_HOME / "artifacts"),
+    }
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"cannot read '{file}': {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"'{file}' is not TOML: {error}") from error
+    values = dict(_flatten(document))
+    for name in values:
+        _check_known(name, f"in '{file}'")
+    artifacts = values.get("artifacts")
+    if isinstance(artifacts, str) and "://" not in artifacts:
+        values["artifacts"] = str(file.parent / artifacts)
+    registry = values.get("registry")
+    if isinstance(registry, str) and registry.startswith("sqlite:///") and not registry.startswith("sqlite:////"):
+        values["registry"] = f"sqlite:///{file.parent / registry.removeprefix('sqlite:///')}"
+    return values
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    """``MLSERVE_SERVE__PORT`` is ``serve.port``; a name without ``__`` counts only if it is one of our own."""
+    values: dict[str, Any] = {}
+    known = set(setting_names())
+    for variable, text in env.items():
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+        if name in known:
+            values[name] = text
+        elif "." in name:
+            _check_known(name, f"from {variable}")
+    return values
+
+
+def _check_known(name: str, where: str) -> None:
+    known = list(setting_names())
+    if name not in known:
+        raise InvalidConfig(f"no setting '{name}' ({where})", hint=did_you_mean(name, known) or "mlserve config show")
+
+
+def setting_names() -> Iterator[str]:
+    """Every setting's dotted name, in the order of the sections."""
+    yield from (name for name, _ in _flatten(msgspec.to_builtins(Settings())))
+
+
+def _validated(merged: Mapping[str, tuple[Any, str]]) -> Settings:
+    nested: dict[str, Any] = {}
+    for name, (value, origin) in merged.items():
+        _check_known(name, f"from a {origin}")
+        *sections, last = name.split(".")
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[last] = value
+    try:
+        return msgspec.convert(nested, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(f"a setting cannot be used: {error}", hint="mlserve config show") from error
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def current_env() -> dict[str, str]:
+    """A copy of the process's environment: the one place that reads it."""
+    return dict(os.environ)

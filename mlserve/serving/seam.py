@@ -1,0 +1,215 @@
+"""What the front ends and the engine say to each other; neither imports the other.
+
+    front end ──InferRequest, deliver──► Engine.infer ──► Ticket        (raises: not admitted, nothing will be delivered)
+    front end ◄───── deliver(Answer | Exception) ────── end of the batch, on the loop's thread, exactly once
+
+The shapes here exist for speed. A front end hands JSON numbers over as one flat list, which becomes part of one
+``np.array`` a batch; an answer is a row range of a batch that its requests share, so that turning numbers into text
+can be done once a batch (``BatchOutputs.flat``, ``BatchOutputs.cache``), and the constant parts of an answer once a
+version (``ModelView.cache``). Structs without GC tracking never hold a reference back to what holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from math import prod
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from mlserve.core.dtypes import DType
+from mlserve.core.tensors import Signature
+
+PLATFORM = "onnxruntime_onnx"
+
+
+class InputTensor(msgspec.Struct, gc=False):
+    """One input of one request.
+
+    ``values`` is an array of ``dtype.numpy`` and ``shape``, or a flat row-major list of Python values: numbers for every
+    numeric type (FP16 and BF16 too, rounded to nearest when gathered), ``bool``, or ``str`` for STRING (also the
+    elements of an array of strings). No None, no nesting. The engine checks the count against ``shape``, and that
+    numbers fit the type.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    values: np.ndarray[Any, Any] | list[Any]
+
+
+class InferRequest(msgspec.Struct, gc=False):
+    """One request. ``version`` None is what stands in production; ``outputs`` None is all, in graph order.
+
+    ``deadline_s`` is on the clock of the loop (``loop.time()``); a request that waits past it is answered with
+    DeadlineExceeded and takes no room in a batch.
+    """
+
+    model: str
+    version: int | None
+    inputs: list[InputTensor]
+    outputs: tuple[str, ...] | None = None
+    deadline_s: float | None = None
+
+
+class ModelState(StrEnum):
+    """Where a version stands, in the words of the repository index."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNAVAILABLE = "UNAVAILABLE"
+    UNLOADING = "UNLOADING"
+
+
+class ModelView(msgspec.Struct, gc=False):
+    """What the outside may know of one loaded version. One object a load: it is replaced, never changed.
+
+    ``versions`` are those of the same model that can be asked for explicitly, at the time of the call that gave the
+    view. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
+    """
+
+    name: str
+    version: str
+    versions: tuple[str, ...]
+    signature: Signature
+    state: ModelState
+    stages: tuple[str, ...] = ()
+    digest: str | None = None
+    platform: str = PLATFORM
+    is_batchable: bool = False
+    exactness: str = "none"
+    providers: tuple[str, ...] = ()
+    cache: dict[Any, Any] = msgspec.field(default_factory=dict)
+
+
+class ModelStatus(msgspec.Struct, gc=False):
+    """A line of the repository's index: a version that is loaded, loading or could not be loaded, and why."""
+
+    name: str
+    version: str | None
+    state: ModelState
+    reason: str = ""
+
+
+class BatchOutputs:
+    """The outputs of one run, shared by the answers of all requests that were in it.
+
+    ``arrays`` are in graph order; where ``is_sliced``, axis 0 of each is ``rows``, and each answer is a row range.
+    ``cache`` is for the front ends' own work on the whole batch, keyed as they like; it dies with the batch.
+    """
+
+    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "rows", "view")
+
+    def __init__(self, view: ModelView, arrays: dict[str, np.ndarray[Any, Any]], rows: int, *, is_sliced: bool) -> None:
+        self.view = view
+        self.arrays = arrays
+        self.rows = rows
+        self.is_sliced = is_sliced
+        self.cache: dict[Any, Any] = {}
+        self._flat: dict[str, list[Any]] = {}
+
+    def flat(self, name: str) -> list[Any]:
+        """The whole output as flat Python values, row-major, made once: floats, ints, bools or ``str``."""
+        flat = self._flat.get(name)
+        if flat is None:
+            array = self.arrays[name]
+            if array.dtype.kind == "V":
+                # ml_dtypes scalars are no Python numbers; float32 holds every one of these types exactly.
+                array = array.astype(np.float32)
+            flat = self._flat[name] = array.ravel().tolist()
+        return flat
+
+
+class AnswerTensor(msgspec.Struct, gc=False):
+    """One output of one answer: rows ``start`` to ``stop`` of a batch's output, or the whole of it (``stop`` None)."""
+
+    name: str
+    dtype: DType
+    batch: BatchOutputs
+    start: int
+    stop: int | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        whole = self.batch.arrays[self.name].shape
+        return whole if self.stop is None else (self.stop - self.start, *whole[1:])
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """This request's part, a view into the batch's array."""
+        array = self.batch.arrays[self.name]
+        return array if self.stop is None else array[self.start : self.stop]
+
+    def flat(self) -> list[Any]:
+        """This request's part as flat Python values, a slice of the list that the batch shares."""
+        flat = self.batch.flat(self.name)
+        if self.stop is None:
+            return flat
+        width = prod(self.batch.arrays[self.name].shape[1:])
+        return flat[self.start * width : self.stop * width]
+
+
+class Answer(msgspec.Struct, gc=False):
+    """One request's answer: rows ``start`` to ``stop`` of ``batch``, or the whole of it (``stop`` None).
+
+    ``names`` are the outputs asked for, in the order asked; None is all of them in graph order.
+    """
+
+    batch: BatchOutputs
+    start: int
+    stop: int | None
+    names: tuple[str, ...] | None = None
+
+    @property
+    def model(self) -> str:
+        return self.batch.view.name
+
+    @property
+    def version(self) -> str:
+        return self.batch.view.version
+
+    @property
+    def outputs(self) -> list[AnswerTensor]:
+        specs = self.batch.view.signature.outputs
+        if self.names is not None:
+            by_name = {spec.name: spec for spec in specs}
+            specs = tuple(by_name[name] for name in self.names)
+        return [AnswerTensor(spec.name, spec.dtype, self.batch, self.start, self.stop) for spec in specs]
+
+
+Deliver = Callable[[Answer | Exception], None]
+"""Takes the one answer of a request. An MlserveError is for the client; any other exception is a bug of ours."""
+
+
+class Ticket(Protocol):
+    """A request that was admitted."""
+
+    def cancel(self) -> None:
+        """Forget the request: nothing will be delivered, and if it still waits, it takes no room in a batch."""
+
+
+class Engine(Protocol):
+    """Answers requests. Everything is called on the loop's thread."""
+
+    def infer(self, request: InferRequest, deliver: Deliver) -> Ticket:
+        """Admit ``request``; ``deliver`` is called once, later, never from within this call.
+
+        Raises NotFound (model or version), Unavailable (known, not ready), Overloaded (queue full), InvalidInput
+        (tensors that do not fit the signature); then nothing is delivered.
+        """
+
+    def view(self, model: str, version: int | None = None) -> ModelView:
+        """The loaded version that a request would get. Raises NotFound, or Unavailable while it is not ready."""
+
+    def models(self) -> Sequence[ModelStatus]:
+        """Every version that is loaded, loading or failed, and every name asked for without one; by name and version."""
+
+    def is_live(self) -> bool:
+        """Whether the process can answer at all."""
+
+    def is_ready(self, model: str | None = None, version: int | None = None) -> bool:
+        """Whether everything named at start is loaded and warm (and no shutdown has begun), or whether one model is.
+
+        Raises NotFound for a model or version that is not known.
+        """

@@ -1,0 +1,34 @@
+"""What every test stands on: an environment, a home and a working directory that belong to that test alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+KEPT = "MLSERVE_TEST_ALL"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No ``MLSERVE_*`` variable, no terminal's habits, home and working directory empty; returns the working directory."""
+    for variable in list(os.environ):
+        if variable.startswith("MLSERVE_") and variable != KEPT:
+            monkeypatch.delenv(variable)
+    for variable in ("NO_COLOR", "FORCE_COLOR", "CI", "TERM", "VIRTUAL_ENV_PROMPT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("USER", "tester")
+    monkeypatch.setenv("COLUMNS", "120")
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    folder = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def in_full() -> bool:
+    """Whether long tests run in full (``make test-all``) or in their short form."""
+    return os.environ.get(KEPT) == "1"

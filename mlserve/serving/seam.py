@@ -1,6 +1,6 @@
 """What the front ends and the engine say to each other; neither imports the other.
 
-    front end ──InferRequest, deliver──► Engine.infer ──► Ticket        (raises: not admitted, nothing will be delivered)
+    front end ──InferRequest, deliver──► Engine.infer ──► Ticket      (raises: not admitted, nothing will be delivered)
     front end ◄───── deliver(Answer | Exception) ────── end of the batch, on the loop's thread, exactly once
 
 The shapes here exist for speed. A front end hands JSON numbers over as one flat list, which becomes part of one
@@ -28,9 +28,9 @@ PLATFORM = "onnxruntime_onnx"
 class InputTensor(msgspec.Struct, gc=False):
     """One input of one request.
 
-    ``values`` is an array of ``dtype.numpy`` and ``shape``, or a flat row-major list of Python values: numbers for every
-    numeric type (FP16 and BF16 too, rounded to nearest when gathered), ``bool``, or ``str`` for STRING (also the
-    elements of an array of strings). No None, no nesting. The engine checks the count against ``shape``, and that
+    ``values`` is an array of ``dtype.numpy`` and ``shape``, or a flat row-major list of Python values: numbers for
+    every numeric type (FP16 and BF16 too, rounded to nearest when gathered), ``bool``, or ``str`` for STRING (also
+    the elements of an array of strings). No None, no nesting. The engine checks the count against ``shape``, and that
     numbers fit the type.
     """
 
@@ -63,7 +63,7 @@ class ModelState(StrEnum):
     UNLOADING = "UNLOADING"
 
 
-class ModelView(msgspec.Struct, gc=False):
+class ModelView(msgspec.Struct):
     """What the outside may know of one loaded version. One object a load: it is replaced, never changed.
 
     ``versions`` are those of the same model that can be asked for explicitly, at the time of the call that gave the
@@ -203,7 +203,7 @@ class Engine(Protocol):
         """The loaded version that a request would get. Raises NotFound, or Unavailable while it is not ready."""
 
     def models(self) -> Sequence[ModelStatus]:
-        """Every version that is loaded, loading or failed, and every name asked for without one; by name and version."""
+        """Every version that is loaded, loading or failed, and names that have none yet; by name and version."""
 
     def is_live(self) -> bool:
         """Whether the process can answer at all."""

@@ -1,0 +1,1 @@
+"""Runnable end-to-end stories; the tests execute each of them."""

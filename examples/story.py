@@ -58,5 +58,5 @@ def command() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment without settings of its own mlserve project, so that the story touches only its folder."""
+    """The caller's environment without mlserve settings, so that the story touches only its own folder."""
     return {name: value for name, value in os.environ.items() if not name.startswith("MLSERVE_")}

@@ -41,7 +41,7 @@ def _train(story: Story) -> list[dict[str, object]]:
         trainings = train(story.folder)
         for version, item in enumerate(trainings, start=1):
             story.say(
-                f"version {version}: accuracy {item.accuracy:.4f} on held-out rows, hidden layers {item.params['hidden']}"
+                f"version {version}: accuracy {item.accuracy:.4f} on held-out rows, hidden {item.params['hidden']}"
             )
     return [_figures(item) for item in trainings]
 
@@ -178,9 +178,8 @@ def _shown(path: Path) -> str:
 
 
 def _close(folder: Path, reports: list[Path], seconds: float) -> None:
-    print(
-        f"\nDone in {seconds:.0f} s. Reports: {', '.join(_shown(path) for path in reports)}; figures: {_shown(folder / RESULTS)}"
-    )
+    print(f"\nDone in {seconds:.0f} s.")
+    print(f"Reports: {', '.join(_shown(path) for path in reports)}; all figures: {_shown(folder / RESULTS)}")
     print(
         "\nNext, type:\n"
         f"    source .venv/bin/activate && cd {_shown(folder)}\n"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 
 class Client(threading.Thread):
-    """Posts ``row`` to ``model`` until stopped; ``versions`` counts the answers by version, ``failures`` lists the rest."""
+    """Posts ``row`` until stopped; ``versions`` counts the answers by version, ``failures`` lists everything else."""
 
     def __init__(self, url: str, model: str, input_name: str, row: list[float]) -> None:
         super().__init__(daemon=True)

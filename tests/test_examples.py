@@ -1,0 +1,32 @@
+"""Every example runs to its end, told through the real command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from examples.fraud.__main__ import RESULTS, tell
+
+
+@pytest.mark.timeout(600)
+def test_the_fraud_story_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(tmp_path / "demo")
+
+    results = json.loads((tmp_path / "demo" / RESULTS).read_text())
+    assert [parity["rows_over"] for parity in results["parity"]] == [0, 0]
+    assert results["swap"]["failed"] == 0
+    assert results["swap"]["requests"] > 400
+    assert results["rollback"] == {"to": "fraud:1", "failed": 0}
+    assert all(item["passed"] for item in results["quantized"])
+    assert (tmp_path / "demo" / "fraud-2.html").stat().st_size > 1000
+    assert "Next, type:" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(600)
+def test_the_fraud_story_can_be_told_twice_in_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "left over").write_text("from the last time")
+
+    tell(tmp_path / "demo")
+
+    assert not (tmp_path / "demo" / "left over").exists()

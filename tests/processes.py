@@ -12,7 +12,7 @@ MLSERVE = [sys.executable, "-m", "mlserve"]
 
 @contextmanager
 def serving(mlserve: Sequence[str], folder: Path, *words: str) -> Iterator[str]:
-    """``mlserve serve WORDS`` in ``folder`` on a free port: yields its URL once ready, then SIGTERM, and exit 0 is asserted."""
+    """``mlserve serve WORDS`` on a free port: yields its URL once ready, then SIGTERM, and exit 0 is asserted."""
     log = folder / "serve.log"
     with log.open("w") as errors:
         server = subprocess.Popen(

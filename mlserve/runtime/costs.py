@@ -1,0 +1,101 @@
+"""What a run costs, measured when a version is loaded: T(b) = α + β·b seconds for b rows.
+
+From it follow where it runs (on the event loop, or in a lane, whose two thread switches cost 50–100 µs) and how many
+rows are worth taking at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from mlserve.runtime.model import OnnxModel
+from mlserve.runtime.operators import CONTROL_FLOW
+
+INLINE_LIMIT_S = 250e-6
+"""A run of one row longer than this goes to a lane."""
+
+INLINE_BATCH_S = 1e-3
+"""The longest that one batch may keep the event loop."""
+
+MAX_ROWS = 256
+FIXED_SHARE = 0.1
+"""A batch is large enough when α is no more than this part of its time."""
+
+FEW, MANY = 1, 8
+REPEATS = 15
+WARM_RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """``alpha_s`` a run, ``beta_s`` a row more; the time of a model with control flow is known only for what ran."""
+
+    alpha_s: float
+    beta_s: float
+    has_control_flow: bool
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether a run is short enough to be made on the event loop, whatever the values in it."""
+        return not self.has_control_flow and self.alpha_s + self.beta_s <= INLINE_LIMIT_S
+
+    def useful_rows(self) -> int:
+        """The number of rows beyond which a larger batch gains next to nothing, a power of two up to 256.
+
+        >>> Costs(alpha_s=0.001, beta_s=0.009, has_control_flow=False).useful_rows()
+        2
+        """
+        if self.beta_s <= 0.0:
+            return MAX_ROWS
+        enough = self.alpha_s / (FIXED_SHARE * self.beta_s)
+        if self.is_inline:
+            # Batches also share the Python around a run, so take all that the loop can spare.
+            enough = (INLINE_BATCH_S - self.alpha_s) / self.beta_s
+        rows = 1
+        while rows < enough and rows < MAX_ROWS:
+            rows *= 2
+        return rows
+
+
+def measure(
+    model: OnnxModel,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    *,
+    batchable: bool,
+    budget_s: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Costs:
+    """The costs of ``model`` on ``inputs`` (at least 8 rows where ``batchable``, else one request's arrays).
+
+    Takes about ``budget_s`` at most once the first run is over; it also serves as warm-up. Raises what ``run`` raises.
+    """
+    one = {name: array[:FEW] for name, array in inputs.items()} if batchable else dict(inputs)
+    has_control_flow = not CONTROL_FLOW.isdisjoint(model.operators)
+    deadline_s = clock() + budget_s
+    one_s = _timed(model, one, deadline_s, clock)
+    if not batchable:
+        return Costs(one_s, 0.0, has_control_flow)
+    many_s = _timed(model, {name: array[:MANY] for name, array in inputs.items()}, deadline_s, clock)
+    beta_s = max(0.0, (many_s - one_s) / (MANY - FEW))
+    return Costs(max(0.0, one_s - beta_s), beta_s, has_control_flow)
+
+
+def _timed(
+    model: OnnxModel, inputs: Mapping[str, np.ndarray[Any, Any]], deadline_s: float, clock: Callable[[], float]
+) -> float:
+    """The median time of a run, the first ones not counted; as few as one run where the time is up."""
+    times: list[float] = []
+    for _ in range(WARM_RUNS + REPEATS):
+        start = clock()
+        model.run(inputs)
+        end = clock()
+        times.append(end - start)
+        if end > deadline_s:
+            break
+    return median(times[WARM_RUNS:] or times[-1:])

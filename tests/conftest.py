@@ -12,7 +12,7 @@ KEPT = "MLSERVE_TEST_ALL"
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No ``MLSERVE_*`` variable, no terminal's habits, home and working directory empty; returns the working directory."""
+    """No ``MLSERVE_*`` variable, no terminal's habits, an empty home, and an empty working directory, returned."""
     for variable in list(os.environ):
         if variable.startswith("MLSERVE_") and variable != KEPT:
             monkeypatch.delenv(variable)

@@ -56,7 +56,7 @@ def test_one_onnx_runtime_is_installed_and_not_two() -> None:
 
 @pytest.mark.timeout(900)
 def test_a_wheel_alone_can_init_register_serve_and_predict(alone: Path, tmp_path: Path) -> None:
-    model = models.mlp(tmp_path / "tab.onnx")
+    model = models.saved(models.classifier(), tmp_path / "tab.onnx")
     rows = tmp_path / "rows.npz"
     np.savez(rows, x=np.ones((3, 4), np.float32))
     mlserve = [str(alone / "mlserve")]

@@ -1,0 +1,152 @@
+"""Which waiting requests go together, and how many at once. Pure: time is passed in, nothing runs here.
+
+    ┌ group (equal row shapes) ┐   take(limit): the group whose first request has waited longest,
+    │ 3 rows │ 1 row │ 2 rows  │   from its front while the rows fit
+    ├──────────────────────────┤
+    │ alone  │                 │   a request that shares nothing is a batch of its own
+    └──────────────────────────┘
+
+Rows are counted, not requests. A request is never split over two batches; one larger than the limit goes by itself.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from collections import deque
+from collections.abc import Hashable, Iterator
+from itertools import pairwise
+from math import ceil
+
+from mlserve.serving.seam import Deliver, InferRequest
+
+
+class Waiting:
+    """One admitted request, and the ticket of its sender. ``deliver`` is None once it was answered or cancelled."""
+
+    __slots__ = ("arrived_s", "deliver", "key", "number", "request", "rows", "timer")
+
+    def __init__(self, request: InferRequest, deliver: Deliver, rows: int, key: Hashable, arrived_s: float) -> None:
+        self.request = request
+        self.deliver: Deliver | None = deliver
+        self.rows = rows
+        self.key = key
+        self.arrived_s = arrived_s
+        self.number = 0
+        self.timer: TimerHandle | None = None
+
+    def cancel(self) -> None:
+        self.deliver = None
+
+    def is_expired(self, now_s: float) -> bool:
+        deadline_s = self.request.deadline_s
+        return deadline_s is not None and now_s > deadline_s
+
+
+class RowQueue:
+    """The requests that wait for one version. ``rows`` counts those of all of them, cancelled ones until met."""
+
+    __slots__ = ("_arrivals", "_groups", "expired", "rows")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.expired: list[Waiting] = []
+        self._arrivals = 0
+        self._groups: dict[Hashable, deque[Waiting]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups.values())
+
+    def add(self, waiting: Waiting) -> None:
+        """Put ``waiting`` behind all that came before it."""
+        self._arrivals = waiting.number = self._arrivals + 1
+        self.rows += waiting.rows
+        group = self._groups.get(waiting.key)
+        if group is None:
+            group = self._groups[waiting.key] = deque()
+        group.append(waiting)
+
+    def oldest(self) -> Waiting | None:
+        """The request that has waited longest, or None when none waits."""
+        heads = [group[0] for group in self._groups.values()]
+        return min(heads, key=lambda waiting: waiting.number) if heads else None
+
+    def take(self, limit_rows: int, now_s: float) -> list[Waiting]:
+        """The next batch of at most ``limit_rows`` rows (more only for a single request), in order of arrival.
+
+        Cancelled requests are forgotten and expired ones moved to ``expired``; neither takes room. Empty only when
+        nothing that waits can still be answered.
+        """
+        while self._groups:
+            key = self._oldest_key()
+            batch = self._take_from(key, limit_rows, now_s)
+            if batch:
+                return batch
+        return []
+
+    def clear(self) -> Iterator[Waiting]:
+        """Every waiting request, removed, in order of arrival."""
+        waiting = sorted((w for group in self._groups.values() for w in group), key=lambda w: w.number)
+        self._groups.clear()
+        self.rows = 0
+        return iter(waiting)
+
+    def _oldest_key(self) -> Hashable:
+        groups = self._groups
+        if len(groups) == 1:
+            return next(iter(groups))
+        return min(groups, key=lambda key: groups[key][0].number)
+
+    def _take_from(self, key: Hashable, limit_rows: int, now_s: float) -> list[Waiting]:
+        group = self._groups[key]
+        batch: list[Waiting] = []
+        room = limit_rows
+        while group:
+            waiting = group[0]
+            if waiting.deliver is not None and not waiting.is_expired(now_s):
+                if batch and (waiting.rows > room or key is None):
+                    break
+                batch.append(waiting)
+                room -= waiting.rows
+            elif waiting.deliver is not None:
+                self.expired.append(waiting)
+            group.popleft()
+            self.rows -= waiting.rows
+        if not group:
+            del self._groups[key]
+        return batch
+
+
+def equal_share(queued_rows: int, idle_lanes: int, max_rows: int) -> int:
+    """Rows for one of ``idle_lanes``, so that no lane takes what another could be running; at most ``max_rows``.
+
+    >>> equal_share(queued_rows=9, idle_lanes=2, max_rows=8)
+    5
+    """
+    return max(1, min(max_rows, ceil(queued_rows / max(1, idle_lanes))))
+
+
+def hold_until(oldest_arrived_s: float, queued_rows: int, max_rows: int, max_delay_s: float) -> float:
+    """When a batch should go at the latest: at once when it is full or nothing is gained by waiting.
+
+    Times are on one clock. A hold pays only where a run has a large fixed cost, so it is off unless asked for.
+    """
+    if max_delay_s <= 0.0 or queued_rows >= max_rows:
+        return oldest_arrived_s
+    return oldest_arrived_s + max_delay_s
+
+
+def pieces(rows: int, max_rows: int) -> list[tuple[int, int]]:
+    """Row ranges of a request larger than a run should be, as equal as they can be.
+
+    >>> pieces(rows=10, max_rows=4)
+    [(0, 4), (4, 7), (7, 10)]
+    """
+    count = max(1, -(-rows // max_rows))
+    size, more = divmod(rows, count)
+    ends = [0]
+    for number in range(count):
+        ends.append(ends[-1] + size + (1 if number < more else 0))
+    return list(pairwise(ends))

@@ -1,0 +1,202 @@
+"""The engine: requests are queued as they arrive, and what one tick of the event loop brought goes together.
+
+    infer ─► queue of the version ─► end of the tick: flush
+                                       ├── cheap version: run here, answer, next tick takes the rest
+                                       └── others: each idle lane takes an equal share ─► answers on the loop
+
+No timer is involved unless a hold (``max_delay_s``) or a deadline asks for one: a lone request runs at the end of the
+tick that brought it, and batches grow by themselves with the load. What a request costs here is paid by every request,
+so there is no future, no task and no log line for one.
+"""
+
+from __future__ import annotations
+
+import logging
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Sequence
+from functools import partial
+
+from mlserve.errors import DeadlineExceeded, Overloaded, Unavailable
+from mlserve.serving.batching import Waiting, equal_share, hold_until
+from mlserve.serving.lanes import Lanes
+from mlserve.serving.loaded import Loaded, Result
+from mlserve.serving.repository import Repository
+from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatus, ModelView
+
+log = logging.getLogger(__name__)
+
+
+class BatchingEngine:
+    """The one implementation of ``seam.Engine``. Everything happens on the loop's thread but the runs in lanes."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        lanes: Lanes,
+        loop: AbstractEventLoop,
+        *,
+        max_queue_rows: int,
+        max_delay_s: float = 0.0,
+    ) -> None:
+        self._repository = repository
+        self._lanes = lanes
+        self._loop = loop
+        self._max_queue_rows = max_queue_rows
+        self._max_delay_s = max_delay_s
+        self._waiting: dict[Loaded, None] = {}
+        self._is_flush_due = False
+        self._hold: TimerHandle | None = None
+        self._is_draining = False
+
+    def infer(self, request: InferRequest, deliver: Deliver) -> Waiting:
+        """Admit ``request``; see ``seam.Engine.infer``."""
+        loaded = self._repository.find(request.model, request.version)
+        rows, key = loaded.intake.admit(request)
+        queue = loaded.queue
+        if queue.rows + rows > self._max_queue_rows and queue.rows:
+            raise Overloaded(f"{queue.rows} rows wait for '{loaded.name}', and at most {self._max_queue_rows} may")
+        waiting = Waiting(request, deliver, rows, key, self._loop.time())
+        if request.deadline_s is not None:
+            waiting.timer = self._loop.call_at(request.deadline_s, _expire, waiting)
+        queue.add(waiting)
+        self._waiting[loaded] = None
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+        return waiting
+
+    def view(self, model: str, version: int | None = None) -> ModelView:
+        return self._repository.find(model, version).view
+
+    def models(self) -> Sequence[ModelStatus]:
+        return self._repository.statuses()
+
+    def is_live(self) -> bool:
+        return True
+
+    def is_ready(self, model: str | None = None, version: int | None = None) -> bool:
+        if self._is_draining:
+            return False
+        if model is None:
+            return self._repository.is_settled
+        try:
+            self._repository.find(model, version)
+        except Unavailable:
+            return False
+        return True
+
+    def begin_drain(self) -> None:
+        """Not ready from now on, so that load balancers look elsewhere; requests are still answered."""
+        self._is_draining = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits or runs."""
+        return not self._waiting and self._lanes.idle == self._lanes.count
+
+    def _flush(self) -> None:
+        """Give out what waits, oldest version first: one batch each for the loop, all idle lanes to the others."""
+        self._is_flush_due = False
+        now_s = self._loop.time()
+        wake_s: float | None = None
+        for loaded in list(self._waiting):
+            held_until_s = self._held_until(loaded)
+            if held_until_s > now_s:
+                wake_s = held_until_s if wake_s is None else min(wake_s, held_until_s)
+                continue
+            if self._runs_on_loop(loaded):
+                self._run_inline(loaded, now_s)
+            else:
+                self._fill_lanes(loaded, now_s)
+            self._settle(loaded)
+        self._schedule(wake_s)
+
+    def _run_inline(self, loaded: Loaded, now_s: float) -> None:
+        batch = loaded.queue.take(loaded.max_rows, now_s)
+        if batch:
+            start_s = self._loop.time()
+            results = loaded.execute(batch)
+            loaded.note_inline_run(self._loop.time() - start_s)
+            _deliver(results)
+
+    def _fill_lanes(self, loaded: Loaded, now_s: float) -> None:
+        lanes, queue = self._lanes, loaded.queue
+        while lanes.idle and queue:
+            batch = queue.take(equal_share(queue.rows, lanes.idle, loaded.max_rows), now_s)
+            if not batch:
+                return
+            loaded.running += 1
+            lanes.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded))
+
+    def _after_lane(self, loaded: Loaded, results: Sequence[Result]) -> None:
+        loaded.running -= 1
+        _deliver(results)
+        loaded.finish_if_drained()
+        if self._waiting and not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _settle(self, loaded: Loaded) -> None:
+        """Answer the expired, and put a version that still has requests behind the others."""
+        queue = loaded.queue
+        if queue.expired:
+            expired, queue.expired = queue.expired, []
+            for waiting in expired:
+                _expire(waiting)
+        self._waiting.pop(loaded, None)
+        if queue:
+            self._waiting[loaded] = None
+        elif loaded.is_retired:
+            loaded.finish_if_drained()
+
+    def _schedule(self, wake_s: float | None) -> None:
+        """Flush again next tick where the loop itself has more to run; lanes flush when they are done."""
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+        if self._is_flush_due:
+            return
+        now_s = self._loop.time()
+        if any(self._runs_on_loop(loaded) and self._held_until(loaded) <= now_s for loaded in self._waiting):
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+        elif wake_s is not None:
+            self._hold = self._loop.call_at(wake_s, self._flush)
+
+    def _held_until(self, loaded: Loaded) -> float:
+        if self._max_delay_s <= 0.0:
+            return 0.0
+        oldest = loaded.queue.oldest()
+        if oldest is None:
+            return 0.0
+        return hold_until(oldest.arrived_s, loaded.queue.rows, loaded.max_rows, self._max_delay_s)
+
+    def _runs_on_loop(self, loaded: Loaded) -> bool:
+        """Whether the next batch is short enough for the loop; a request of very many rows is not."""
+        if not loaded.is_inline:
+            return False
+        oldest = loaded.queue.oldest()
+        return oldest is None or oldest.rows <= loaded.max_rows
+
+
+def _expire(waiting: Waiting) -> None:
+    _answer(waiting, DeadlineExceeded("the request's time limit passed before it was answered"))
+
+
+def _deliver(results: Sequence[Result]) -> None:
+    for waiting, answer in results:
+        _answer(waiting, answer)
+
+
+def _answer(waiting: Waiting, answer: Answer | Exception) -> None:
+    deliver = waiting.deliver
+    if deliver is None:
+        return
+    waiting.deliver = None
+    if waiting.timer is not None:
+        waiting.timer.cancel()
+        waiting.timer = None
+    try:
+        deliver(answer)
+    except Exception:
+        log.exception("an answer could not be delivered")

@@ -1,0 +1,186 @@
+"""Following the registry: a poll of one number each second; when it has moved, what stands where, and then the swap.
+
+    epoch() ──same──► nothing          both in a thread of their own: a database that hangs keeps nobody waiting
+       └────moved──► placements() ──► Repository.apply ──► report()
+
+Notifications of a database vanish when a connection is lost; a poll of one row costs microseconds and never does. While
+the registry is out of reach, what is loaded goes on answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from mlserve.core.refs import Stage
+from mlserve.errors import MlserveError
+from mlserve.serving.loading import Fetched, Wanted
+from mlserve.serving.repository import Emit, Repository
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+REPORT_S = 5.0
+"""How often a server that has nothing new to say tells the registry that it is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """``version`` of ``name`` stands in ``stage``, since the move that made it ``generation``."""
+
+    name: str
+    stage: str
+    version: int
+    generation: int
+    digest: str
+
+
+class Upstream(Protocol):
+    """Where stages are kept. Called from one thread at a time, but for ``fetch``, which the loader's thread calls."""
+
+    def epoch(self) -> int:
+        """A number that grows with every change of a stage. Raises Unavailable."""
+
+    def placements(self, names: Sequence[str]) -> Sequence[Placement]:
+        """What stands in the stages of ``names``. Raises NotFound for an unknown name, Unavailable."""
+
+    def fetch(self, placement: Placement) -> Fetched:
+        """The version's files, verified, on this machine. Raises Unavailable, CorruptArtefact."""
+
+    def report(self, loaded: Mapping[tuple[str, str], int], status: str) -> None:
+        """This server is alive, and answers for each (name, stage) as of the generation given. Raises Unavailable."""
+
+
+def wanted_of(placements: Iterable[Placement], upstream: Upstream) -> list[Wanted]:
+    """One entry a version, with all the stages it holds."""
+    grouped: dict[tuple[str, int], list[Placement]] = {}
+    for placement in placements:
+        grouped.setdefault((placement.name, placement.version), []).append(placement)
+    return [
+        Wanted(
+            name=name,
+            version=version,
+            stages=tuple(sorted(str(held.stage) for held in group)),
+            digest=group[0].digest,
+            fetch=partial(upstream.fetch, group[0]),
+            generation=max(held.generation for held in group),
+        )
+        for (name, version), group in grouped.items()
+    ]
+
+
+class Follower:
+    """Keeps a repository at what the registry says, from ``start`` until it is cancelled.
+
+    ``fixed`` are versions that no registry knows: files given on the command line.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        fixed: Sequence[Wanted],
+        *,
+        upstream: Upstream | None = None,
+        names: Sequence[str] = (),
+        executor: Executor | None = None,
+        poll_s: float = 1.0,
+        on_event: Emit,
+    ) -> None:
+        self._repository = repository
+        self._fixed = list(fixed)
+        self._upstream = upstream
+        self._names = list(names)
+        self._executor = executor
+        self._poll_s = poll_s
+        self._on_event = on_event
+        self._epoch: int | None = None
+        self._placements: list[Placement] = []
+        self._is_reachable = True
+        self._next_report_s = 0.0
+
+    async def start(self) -> None:
+        """Load everything that stands somewhere now.
+
+        Raises what the registry raises when it cannot be asked, and the reason why a version named at start (a file, or
+        what stands in production) cannot be loaded.
+        """
+        if self._upstream is not None and self._names:
+            self._epoch = await self._call(self._upstream.epoch)
+            self._placements = list(await self._call(self._upstream.placements, self._names))
+        await self._apply()
+        for failure in self._repository.failures:
+            if Stage.PRODUCTION in failure.wanted.stages:
+                raise failure.error
+        await self._report("ready")
+
+    async def run(self) -> None:
+        """Poll until cancelled. Nothing that goes wrong out there ends it."""
+        if self._upstream is None or not self._names:
+            return
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                await self._poll(self._upstream)
+                self._note_reachable()
+            except MlserveError as error:
+                self._note_unreachable(error)
+            except Exception:
+                log.exception("following the registry")
+
+    async def stop(self) -> None:
+        """Tell the registry that this server is going."""
+        await self._report("draining")
+
+    async def _poll(self, upstream: Upstream) -> None:
+        now_s = asyncio.get_running_loop().time
+        epoch = await self._call(upstream.epoch)
+        has_moved = epoch != self._epoch
+        if has_moved:
+            self._placements = list(await self._call(upstream.placements, self._names))
+            self._epoch = epoch
+        is_retry = self._repository.is_retry_due(now_s())
+        if has_moved or is_retry:
+            await self._apply()
+        if has_moved or is_retry or now_s() >= self._next_report_s:
+            await self._call(upstream.report, self._answered(), "ready")
+            self._next_report_s = now_s() + REPORT_S
+
+    async def _apply(self) -> None:
+        followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)
+        await self._repository.apply([*self._fixed, *followed])
+
+    async def _report(self, status: str) -> None:
+        if self._upstream is None or not self._names:
+            return
+        try:
+            await self._call(self._upstream.report, self._answered(), status)
+        except MlserveError as error:
+            self._note_unreachable(error)
+
+    def _answered(self) -> dict[tuple[str, str], int]:
+        """The generation of each stage whose holder is loaded; a stage whose holder is not is left out."""
+        return {
+            (placement.name, str(placement.stage)): placement.generation
+            for placement in self._placements
+            if self._repository.holds(placement.name, str(placement.stage), placement.version)
+        }
+
+    def _note_unreachable(self, error: MlserveError) -> None:
+        if self._is_reachable:
+            self._is_reachable = False
+            self._on_event({"event": "registry_lost", "reason": error.message})
+
+    def _note_reachable(self) -> None:
+        if not self._is_reachable:
+            self._is_reachable = True
+            self._on_event({"event": "registry_found"})
+
+    async def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, function, *arguments)

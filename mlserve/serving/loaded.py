@@ -1,0 +1,152 @@
+"""``Loaded``: one version in memory with its queue, and how a batch of its requests is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlserve.errors import InvalidInput
+from mlserve.runtime.certificate import Certificate
+from mlserve.runtime.costs import Costs
+from mlserve.runtime.model import OnnxModel
+from mlserve.serving.batching import RowQueue, Waiting, pieces
+from mlserve.serving.gathering import Intake
+from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView
+
+Result = tuple[Waiting, Answer | Exception]
+
+LONG_RUN_S = 2e-3
+LONG_RUNS = 3
+"""A version moves off the event loop for good after this many inline runs more than LONG_RUN_S long."""
+
+
+class Loaded:
+    """A version that can answer. Its attributes change on the loop's thread only; ``execute`` may run in any thread.
+
+    ``running`` counts batches in lanes. A retired version takes no new requests by name, answers those it has, then
+    calls ``on_drained`` and closes its model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        model: OnnxModel,
+        certificate: Certificate,
+        costs: Costs,
+        *,
+        digest: str | None = None,
+        max_rows: int | None = None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.digest = digest
+        self.certificate = certificate
+        self.stages: tuple[str, ...] = ()
+        self.intake = Intake(model.signature, is_batchable=certificate.batchable)
+        self.queue = RowQueue()
+        self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
+        self.is_inline = costs.is_inline
+        self.running = 0
+        self.is_retired = False
+        self.on_drained: Callable[[Loaded], None] | None = None
+        self.view = self._view(model, ())
+        self._model = model
+        self._long_runs = 0
+
+    def refresh_view(self, versions: tuple[str, ...], stages: tuple[str, ...]) -> None:
+        """Say which versions of the model can be asked for, and which stages this one holds."""
+        self.stages = stages
+        self.view = self._view(self._model, versions)
+
+    def retire(self) -> None:
+        """No longer reachable by name: close once the last request is answered, now if there is none."""
+        self.is_retired = True
+        self.view = msgspec.structs.replace(self.view, state=ModelState.UNLOADING)
+        self.finish_if_drained()
+
+    def finish_if_drained(self) -> None:
+        """Close a retired version that has nothing left to answer."""
+        if self.is_retired and not self.queue and not self.running:
+            self._model.close()
+            on_drained, self.on_drained = self.on_drained, None
+            if on_drained is not None:
+                on_drained(self)
+
+    def note_inline_run(self, run_s: float) -> None:
+        """Re-decide from a running time whether the event loop is still the place for this version."""
+        if run_s > LONG_RUN_S:
+            self._long_runs += 1
+            self.is_inline = self._long_runs < LONG_RUNS
+
+    def execute(self, batch: Sequence[Waiting]) -> list[Result]:
+        """Run ``batch`` and give each request its answer, or its own error.
+
+        Where a batch fails, its halves are run again, so that a request is only refused for what is wrong with itself.
+        """
+        try:
+            outputs = self._run(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                return [(batch[0], error)]
+            middle = len(batch) // 2
+            return [*self.execute(batch[:middle]), *self.execute(batch[middle:])]
+        if not outputs.is_sliced:
+            return [(batch[0], Answer(outputs, 0, None, batch[0].request.outputs or None))]
+        results: list[Result] = []
+        start = 0
+        for waiting in batch:
+            stop = start + waiting.rows
+            results.append((waiting, Answer(outputs, start, stop, waiting.request.outputs or None)))
+            start = stop
+        return results
+
+    def _run(self, batch: Sequence[Waiting]) -> BatchOutputs:
+        inputs = self.intake.gather([waiting.request for waiting in batch])
+        names = _names_asked_for(batch)
+        if batch[0].key is None:
+            return BatchOutputs(self.view, self._model.run(inputs, names), batch[0].rows, is_sliced=False)
+        rows = sum(waiting.rows for waiting in batch)
+        arrays = self._run_rows(inputs, rows, names)
+        if any(array.shape[:1] != (rows,) for array in arrays.values()):
+            if len(batch) > 1:
+                raise InvalidInput("the model gave another number of rows than it was given")
+            return BatchOutputs(self.view, arrays, rows, is_sliced=False)
+        return BatchOutputs(self.view, arrays, rows, is_sliced=True)
+
+    def _run_rows(self, inputs: dict[str, Any], rows: int, names: list[str] | None) -> dict[str, np.ndarray[Any, Any]]:
+        if rows <= self.max_rows:
+            return self._model.run(inputs, names)
+        ranges = pieces(rows, self.max_rows)
+        runs = [
+            self._model.run({name: array[start:stop] for name, array in inputs.items()}, names)
+            for start, stop in ranges
+        ]
+        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+
+    def _view(self, model: OnnxModel, versions: tuple[str, ...]) -> ModelView:
+        return ModelView(
+            name=self.name,
+            version=str(self.version),
+            versions=versions,
+            signature=model.signature,
+            state=ModelState.READY,
+            stages=self.stages,
+            digest=self.digest,
+            is_batchable=self.certificate.batchable,
+            exactness=self.certificate.exactness,
+            providers=model.providers,
+        )
+
+
+def _names_asked_for(batch: Sequence[Waiting]) -> list[str] | None:
+    """The outputs that any request of ``batch`` asks for; None where one asks for all."""
+    names: dict[str, None] = {}
+    for waiting in batch:
+        if not waiting.request.outputs:
+            return None
+        names.update(dict.fromkeys(waiting.request.outputs))
+    return list(names)

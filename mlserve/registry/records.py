@@ -52,7 +52,7 @@ class Commit(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Version(_Record):
-    """One immutable version, whole. ``metrics`` by name, ``stages`` in the order of ``Stage``, ``golden`` a blob's digest."""
+    """One immutable version, whole. ``stages`` are in the order of ``Stage``; ``golden`` is the digest of a blob."""
 
     ref: str
     name: str
@@ -104,9 +104,9 @@ class Registration(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Gate(_Record):
-    """One demand on evidence. ``passed`` is None where there was nothing to judge by, which is a warning, not a refusal.
+    """One demand on evidence. ``passed`` is None where there was nothing to judge by: a warning, not a refusal.
 
-    ``measured`` and ``threshold`` are in the figure's own unit (ages in seconds); ``detail`` is the sentence for people.
+    ``measured`` and ``threshold`` are in the figure's own unit (ages in seconds); ``detail`` is for people.
     """
 
     name: str

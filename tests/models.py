@@ -170,7 +170,7 @@ def sequence_lengths(width: int = 3, vocabulary: int = 11, seed: int = 0) -> onn
     )
 
 
-def slow(width: int = 512, layers: int = 24) -> onnx.ModelProto:
+def slow(width: int = 512, layers: int = 256) -> onnx.ModelProto:
     """``x`` float32 [batch, width] through many square matmuls that leave it as it was: milliseconds a call."""
     nodes = [
         helper.make_node("MatMul", ["x" if i == 0 else f"h{i}", "eye"], ["y" if i == layers - 1 else f"h{i + 1}"])

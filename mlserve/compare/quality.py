@@ -1,0 +1,204 @@
+"""Quality metrics of a model's outputs, against labels or against another model's outputs; numpy only.
+
+agreement, cosine             need the other model's outputs
+rmse, mae                     need labels, or else the other model's outputs
+accuracy, f1, auc, log_loss   need labels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mlserve.compare.kinds import as_comparable, kind_of
+from mlserve.compare.labels import agreement, deciding_output, decisions
+from mlserve.core.refs import did_you_mean
+from mlserve.errors import InvalidInput, NotFound, Unsupported
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Outputs = Mapping[str, Array]
+Needs = Literal["outputs", "labels", "labels or outputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's direction, what it measures against, and the function of (outputs, that)."""
+
+    name: str
+    is_higher_better: bool
+    needs: Needs
+    measure: Callable[[Outputs, Any], float]
+
+
+def metric_named(name: str) -> Metric:
+    """The metric called ``name``. Raises NotFound naming the nearest."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        hint = did_you_mean(name, METRICS) or f"there are {', '.join(METRICS)}"
+        raise NotFound(f"no metric '{name}'", hint=hint) from None
+
+
+def evaluate(name: str, outputs: Outputs, expected_outputs: Outputs | None, labels: Array | None) -> float:
+    """Metric ``name`` of ``outputs``; ``labels`` and ``expected_outputs`` are of the same rows in the same order.
+
+    Raises NotFound for an unknown metric; InvalidInput where what it needs is None, has other rows, or there are no
+    rows; Unsupported where the outputs cannot be judged by it.
+
+    >>> evaluate("rmse", {"y": np.array([1.0, 2.0])}, None, np.array([1.0, 4.0])) == 2**0.5
+    True
+    """
+    metric = metric_named(name)
+    against: Any = expected_outputs
+    if metric.needs != "outputs" and labels is not None:
+        against = np.asarray(labels)
+    if against is None or metric.needs == "labels" and labels is None:
+        raise InvalidInput(f"metric '{name}' needs {metric.needs} to measure against", hint=_HINTS[metric.needs])
+    return float(metric.measure(outputs, against))
+
+
+def drop_of(metric: Metric, before: float, after: float) -> float:
+    """By how much ``after`` is worse than ``before``, in the metric's units; negative where it is better.
+
+    >>> drop_of(METRICS["rmse"], 1.0, 1.5)
+    0.5
+    """
+    return before - after if metric.is_higher_better else after - before
+
+
+def _agreement(outputs: Outputs, expected: Outputs) -> float:
+    return agreement(expected, outputs).share
+
+
+def _accuracy(outputs: Outputs, labels: Array) -> float:
+    decided, truth = _decided(outputs, labels)
+    return float((decided == truth).mean())
+
+
+def _f1(outputs: Outputs, labels: Array) -> float:
+    """The mean over classes of 2 TP / (2 TP + FP + FN), each class weighing the same (macro)."""
+    decided, truth = _decided(outputs, labels)
+    scores = []
+    for one in set(truth.tolist()) | set(decided.tolist()):
+        hits = int(((decided == one) & (truth == one)).sum())
+        scores.append(2 * hits / (int((decided == one).sum()) + int((truth == one).sum())))
+    return float(np.mean(scores))
+
+
+def _auc(outputs: Outputs, labels: Array) -> float:
+    """The chance that a positive row scores above a negative one, ties counting half (Mann-Whitney U)."""
+    name, scores = _scores(outputs)
+    if scores.ndim == 2 and scores.shape[1] > 2:
+        raise Unsupported(f"auc is of two classes, output '{name}' has {scores.shape[1]}", hint="--metric accuracy")
+    positive = _like(labels, scores.shape[0], "auc") == 1
+    ranks = _mean_ranks(scores[:, -1] if scores.ndim == 2 else scores)
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if not ones or not zeros:
+        raise InvalidInput("auc needs rows of both classes, labelled 1 and 0")
+    return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def _log_loss(outputs: Outputs, labels: Array) -> float:
+    """Mean of -log of the probability given to the true class, in nats; probabilities below 1e-15 count as that."""
+    name, scores = _scores(outputs)
+    if scores.ndim == 1 or scores.shape[1] == 1:
+        flat = scores.reshape(-1)
+        scores = np.stack([1 - flat, flat], axis=1)
+    truth = _like(labels, scores.shape[0], "log_loss")
+    if kind_of(truth.dtype) == "text" or not ((truth >= 0) & (truth < scores.shape[1]) & (truth == truth // 1)).all():
+        raise InvalidInput(f"log_loss needs labels 0 to {scores.shape[1] - 1}, the columns of output '{name}'")
+    given = scores[np.arange(len(truth)), truth.astype(np.int64)]
+    return float(-np.log(np.clip(given, 1e-15, 1.0)).mean())
+
+
+def _rmse(outputs: Outputs, against: Outputs | Array) -> float:
+    return float(np.sqrt((_errors(outputs, against, "rmse") ** 2).mean()))
+
+
+def _mae(outputs: Outputs, against: Outputs | Array) -> float:
+    return float(np.abs(_errors(outputs, against, "mae")).mean())
+
+
+def _cosine(outputs: Outputs, expected: Outputs) -> float:
+    """The mean over rows of the cosine between both models' first float output; two zero rows are alike."""
+    name, given = _scores(outputs)
+    if name not in expected or np.shape(expected[name]) != given.shape:
+        raise InvalidInput(f"output '{name}' has another shape in the other model, or is not there")
+    a, b = (values.reshape(len(given), -1) for values in (given, as_comparable(np.asarray(expected[name]))))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    both_zero = ~a.any(axis=1) & ~b.any(axis=1)
+    cosines = np.divide((a * b).sum(axis=1), lengths, where=lengths > 0, out=both_zero.astype(np.float64))
+    return float(cosines.mean())
+
+
+def _errors(outputs: Outputs, against: Outputs | Array, metric: str) -> Array:
+    name, given = _scores(outputs)
+    if isinstance(against, Mapping):
+        if name not in against:
+            raise InvalidInput(f"the other model has no output '{name}'")
+        against = against[name]
+    return np.asarray(given.ravel() - _like(np.asarray(against), given.size, metric).astype(np.float64))
+
+
+def _decided(outputs: Outputs, labels: Array) -> tuple[Array, Array]:
+    name = deciding_output(outputs)
+    decided = decisions(name, outputs[name]).ravel()
+    truth = _like(labels, decided.size, "the metric")
+    if (kind_of(decided.dtype) == "text") != (kind_of(truth.dtype) == "text"):
+        raise InvalidInput(f"output '{name}' and the labels cannot be compared: one is text, the other numbers")
+    return decided, truth
+
+
+def _scores(outputs: Outputs) -> tuple[str, Array]:
+    """The first float output, as float64."""
+    for name, output in outputs.items():
+        if kind_of(np.asarray(output).dtype) == "float" and np.ndim(output):
+            if not np.size(output):
+                raise InvalidInput("there are no rows to judge")
+            return name, as_comparable(np.asarray(output))
+    raise Unsupported(f"none of the outputs {', '.join(outputs)} holds scores")
+
+
+def _like(labels: Array, count: int, metric: str) -> Array:
+    """``labels`` flat. Raises InvalidInput unless there are ``count`` of them, at least one."""
+    if labels.size != count:
+        raise InvalidInput(f"{metric} has {labels.size} labels for {count} outputs")
+    if not count:
+        raise InvalidInput("there are no rows to judge")
+    flat = as_comparable(labels).ravel()
+    if kind_of(labels.dtype) == "text" and any(value is None for value in flat.tolist()):
+        raise InvalidInput("a label is null")
+    if kind_of(labels.dtype) == "float" and np.isnan(flat).any():
+        raise InvalidInput("a label is null")
+    return flat
+
+
+_HINTS: dict[Needs, str] = {
+    "outputs": "this metric compares two models",
+    "labels": "give the evaluation data a column 'label', or name it with --label",
+    "labels or outputs": "give the evaluation data a column 'label', or name it with --label",
+}
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("agreement", True, "outputs", _agreement),
+        Metric("accuracy", True, "labels", _accuracy),
+        Metric("f1", True, "labels", _f1),
+        Metric("auc", True, "labels", _auc),
+        Metric("log_loss", False, "labels", _log_loss),
+        Metric("rmse", False, "labels or outputs", _rmse),
+        Metric("mae", False, "labels or outputs", _mae),
+        Metric("cosine", True, "outputs", _cosine),
+    )
+}
+
+
+def _mean_ranks(values: Array) -> Array:
+    """Ranks from 1, equal values sharing the mean of theirs."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[index])

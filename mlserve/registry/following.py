@@ -111,7 +111,9 @@ def report_instance(
 
 def _replace_loads(connection: Connection, instance_id: str, loaded: Mapping[tuple[str, str], int]) -> None:
     of_instance = serving_loads.c.instance_id == instance_id
-    present = {(row.model, row.stage): row.generation for row in connection.execute(select(serving_loads).where(of_instance))}
+    present = {
+        (row.model, row.stage): row.generation for row in connection.execute(select(serving_loads).where(of_instance))
+    }
     if present == loaded:
         return
     connection.execute(delete(serving_loads).where(of_instance))

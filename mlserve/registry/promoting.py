@@ -200,7 +200,7 @@ def _check_expected(connection: Connection, expect: Expect | None, name: str, se
 
 def _candidate(connection: Connection, name: str, version: Row[Any]) -> Candidate:
     values = select(version_metrics.c.name, version_metrics.c.value).where(version_metrics.c.version_id == version.id)
-    metrics = dict(connection.execute(values).tuples().all())
+    metrics = {row.name: row.value for row in connection.execute(values)}
     return Candidate(f"{name}:{version.version}", Signature.from_dict(version.signature), metrics)
 
 

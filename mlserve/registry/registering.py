@@ -214,9 +214,8 @@ def _add_labels(connection: Connection, version: Row[Any], candidate: _Candidate
 def _add_missing(
     connection: Connection, table: Table, version_id: int, rows: Sequence[dict[str, Any]], where: str, kind: str
 ) -> None:
-    present = dict(
-        connection.execute(select(table.c.name, table.c.value).where(table.c.version_id == version_id)).tuples().all()
-    )
+    query = select(table.c.name, table.c.value).where(table.c.version_id == version_id)
+    present = {row.name: row.value for row in connection.execute(query)}
     for row in rows:
         name = row["name"]
         if name not in present:

@@ -1,0 +1,129 @@
+"""What is asked → who answers it: the engine for inference, a document for everything else."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+
+from mlserve.errors import InvalidInput, PayloadTooLarge, Unavailable
+from mlserve.serving.http.exchanges import Exchange
+from mlserve.serving.http.heads import Head
+from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.replies import Reply, document, refusal
+from mlserve.serving.http.routing import Action, Route
+from mlserve.serving.oip.decoding import decode_infer
+from mlserve.serving.oip.documents import model_metadata, model_names, repository_index, server_metadata
+from mlserve.serving.oip.nesting import check_depth
+from mlserve.serving.seam import Engine
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+class Answering:
+    """Answers requests with an engine. ``clock`` is the loop's, in seconds."""
+
+    __slots__ = ("_clock", "_documents", "_engine", "_limits")
+
+    def __init__(self, engine: Engine, limits: Limits, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._clock = clock
+        self._documents: dict[Action, Callable[[Route, bytes], Reply]] = {
+            Action.SERVER: self._server,
+            Action.LIVE: self._live,
+            Action.READY: self._ready,
+            Action.MODELS: self._models,
+            Action.MODEL: self._model,
+            Action.MODEL_READY: self._model_ready,
+            Action.INDEX: self._index,
+        }
+
+    def begin(self, exchange: Exchange, head: Head, body: bytes) -> None:
+        """Start on a request: afterwards its exchange has a reply, or a ticket and will be delivered to."""
+        route = head.route
+        try:
+            if isinstance(route, Reply):
+                exchange.write(route)
+            elif route.action is Action.INFER:
+                self._infer(exchange, head, route, body)
+            else:
+                exchange.write(self._documents[route.action](route, body))
+        except Exception as error:  # ours become replies; a bug must not cost the client its connection
+            exchange.fail(error)
+
+    def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        if not head.has_length:
+            exchange.write(refusal(HTTPStatus.LENGTH_REQUIRED))
+            return
+        limits = self._limits
+        if head.encoding is not None:
+            body = inflate(body, limits.max_body_bytes)
+        engine = self._engine
+        decoded = decode_infer(
+            engine.view(route.model, route.version),
+            route.version,
+            body,
+            json_bytes=head.json_bytes,
+            now_s=self._clock(),
+            max_depth=limits.max_json_depth,
+        )
+        exchange.id = decoded.id
+        exchange.wish = decoded.wish
+        exchange.ticket = engine.infer(decoded.request, exchange.deliver)
+
+    def _server(self, route: Route, body: bytes) -> Reply:
+        return document(server_metadata())
+
+    def _live(self, route: Route, body: bytes) -> Reply:
+        if not self._engine.is_live():
+            raise Unavailable("the server is not live")
+        return document(b'{"live":true}')
+
+    def _ready(self, route: Route, body: bytes) -> Reply:
+        if not self._engine.is_ready():
+            raise Unavailable("the server is not ready")
+        return document(b'{"ready":true}')
+
+    def _models(self, route: Route, body: bytes) -> Reply:
+        return document(model_names(self._engine.models()))
+
+    def _model(self, route: Route, body: bytes) -> Reply:
+        return document(model_metadata(self._engine.view(route.model, route.version)))
+
+    def _model_ready(self, route: Route, body: bytes) -> Reply:
+        if not self._engine.is_ready(route.model, route.version):
+            raise Unavailable(f"model '{route.model}' is not ready")
+        return document(msgspec.json.encode({"name": route.model, "ready": True}))
+
+    def _index(self, route: Route, body: bytes) -> Reply:
+        return document(repository_index(self._engine.models(), only_ready=self._asks_for_ready(body)))
+
+    def _asks_for_ready(self, body: bytes) -> bool:
+        if not body.strip():
+            return False
+        check_depth(body, self._limits.max_json_depth)
+        try:
+            return msgspec.json.decode(body, type=_IndexRequest).ready
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput('the body is not JSON such as {"ready": true}') from error
+
+
+class _IndexRequest(msgspec.Struct):
+    ready: bool = False
+
+
+def inflate(body: bytes, max_bytes: int) -> bytes:
+    """What ``body`` holds, compressed by gzip or zlib. Raises PayloadTooLarge beyond ``max_bytes``, InvalidInput."""
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = inflater.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise InvalidInput("the body is not what its content-encoding says") from error
+    if len(plain) > max_bytes:
+        raise PayloadTooLarge(f"the body inflates to more than {max_bytes} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise InvalidInput("the compressed body ends in the wrong place")
+    return plain

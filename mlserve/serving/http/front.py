@@ -1,0 +1,119 @@
+"""The front end: it listens, knows its connections, sweeps out slow ones, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import ssl
+import time
+
+from mlserve.errors import Unavailable
+from mlserve.serving.http.answering import Answering
+from mlserve.serving.http.connection import Connection
+from mlserve.serving.http.exchanges import Common, RequestIds
+from mlserve.serving.http.heads import Heads
+from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.replies import StatusLines
+from mlserve.serving.seam import Engine
+
+_BACKLOG = 2048
+_IDLE_GRACE_S = 0.5
+
+
+class HttpFront:
+    """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it."""
+
+    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+        self._engine = engine
+        self._limits = limits or Limits()
+        self._common = Common(StatusLines(time.time()), RequestIds(secrets.token_hex(4).encode()))
+        self._heads = Heads(self._limits)
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    async def listen(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        reuse_port: bool | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> list[tuple[str, int]]:
+        """Accept clients on ``host`` and ``port`` (0: a free one), or on ``sock``; the addresses that came of it.
+
+        Raises Unavailable if the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        answering = Answering(self._engine, self._limits, loop.time)
+
+        def connection() -> Connection:
+            return Connection(answering, self._common, self._limits, self._heads, self._made, self._lost)
+
+        try:
+            if sock is not None:
+                server = await loop.create_server(connection, sock=sock, backlog=_BACKLOG, ssl=tls)
+            else:
+                server = await loop.create_server(
+                    connection, host, port, backlog=_BACKLOG, reuse_port=reuse_port, ssl=tls
+                )
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        self._servers.append(server)
+        if self._sweep_handle is None:
+            self._sweep()
+        return [bound.getsockname()[:2] for bound in server.sockets]
+
+    async def drain(self, timeout_s: float, *, idle_grace_s: float = _IDLE_GRACE_S) -> int:
+        """Accept nobody new, finish what is under way, close; the number of clients cut off at ``timeout_s``.
+
+        Each reply from now on ends its connection. Idle clients have ``idle_grace_s`` to send one more request, so that
+        one which is just sending is answered, not reset.
+        """
+        loop = asyncio.get_running_loop()
+        self._common.is_draining = True
+        for server in self._servers:
+            server.close()
+        grace = loop.call_later(min(idle_grace_s, timeout_s), self._close_idle)
+        try:
+            await asyncio.wait_for(self._is_empty.wait(), timeout_s)
+        except TimeoutError:
+            pass
+        finally:
+            grace.cancel()
+        cut = list(self._connections)
+        for connection in cut:
+            connection.abort()
+        await self._is_empty.wait()
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+        return len(cut)
+
+    def _close_idle(self) -> None:
+        for connection in list(self._connections):
+            connection.close_if_idle()
+
+    def _made(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._is_empty.clear()
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._is_empty.set()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._common.lines.turn(time.time())
+        for connection in list(self._connections):
+            connection.expire(loop.time())
+        self._sweep_handle = loop.call_later(self._limits.sweep_s, self._sweep)

@@ -1,0 +1,198 @@
+"""A request's body → the seam's ``InferRequest``, its values of the types that the version's signature says.
+
+Everything that bytes can get wrong is refused here; whether all inputs are there, and in shapes that the model takes,
+is the engine's check, the same for every protocol.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlserve.core.dtypes import DType
+from mlserve.errors import InvalidInput, Unsupported
+from mlserve.serving.oip.blobs import array_of, implied_shape
+from mlserve.serving.oip.leniently import LARGE_BYTES, flatten, read_request, try_read_large
+from mlserve.serving.oip.nesting import check_depth
+from mlserve.serving.oip.plans import Plan, plan_of
+from mlserve.serving.oip.wire import AnyInput, AnyOutput, AnyRequest, Parameter
+from mlserve.serving.seam import InferRequest, InputTensor, ModelView
+
+MAX_JSON_DEPTH = 100
+_MICROSECONDS = 1e-6
+
+
+class Wish(msgspec.Struct, gc=False):
+    """How the answer shall be written: every output as a blob unless ``binary`` names those that shall be."""
+
+    all_binary: bool
+    binary: frozenset[str]
+
+
+class Decoded(msgspec.Struct, gc=False):
+    """A request, the id to give back (None: none was sent), and the wish for blobs (None: JSON throughout)."""
+
+    request: InferRequest
+    id: str | None
+    wish: Wish | None
+
+
+ALL_BINARY = Wish(True, frozenset())
+
+
+def decode_infer(
+    view: ModelView,
+    version: int | None,
+    body: bytes,
+    *,
+    json_bytes: int | None = None,
+    now_s: float = 0.0,
+    max_depth: int = MAX_JSON_DEPTH,
+) -> Decoded:
+    """The request in ``body``, for the version ``view``; ``version`` is what the client asked for.
+
+    ``json_bytes`` is the length of the JSON before the blobs: None if all is JSON, 0 if the body is one bare tensor.
+    ``now_s`` is the clock that a ``timeout`` parameter (µs) counts from. Raises InvalidInput, Unsupported.
+    """
+    plan = plan_of(view)
+    blobs = memoryview(b"")
+    text = body
+    if json_bytes is not None:
+        if json_bytes == 0:
+            return _raw_binary(plan, version, body)
+        if json_bytes > len(body):
+            raise InvalidInput(f"the inference header has {json_bytes} bytes, the body only {len(body)}")
+        text, blobs = body[:json_bytes], memoryview(body)[json_bytes:]
+    wire, is_checked = _read(text, plan, max_depth)
+    inputs = _inputs(wire, plan, blobs, is_checked=is_checked)
+    request = InferRequest(view.name, version, inputs)
+    wish = None
+    if wire.outputs is not None or wire.parameters is not None:
+        parameters = wire.parameters or {}
+        request.outputs, wish = _wishes(wire.outputs or (), parameters, view)
+        request.deadline_s = _deadline(parameters, now_s)
+    return Decoded(request, wire.id, wish)
+
+
+def _read(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest, bool]:
+    """The request, and whether the typed decoder has checked every element of its data."""
+    if len(text) >= LARGE_BYTES and plan.is_numeric:
+        large = try_read_large(text, plan, max_depth)
+        if large is not None:
+            return large, False
+    if not plan.is_uniform:
+        check_depth(text, max_depth)
+    try:
+        return plan.decode(text), plan.is_uniform
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read_request(text, max_depth), False
+
+
+def _inputs(wire: AnyRequest, plan: Plan, blobs: memoryview, *, is_checked: bool) -> list[InputTensor]:
+    inputs: list[InputTensor] = []
+    at = 0
+    for item in wire.inputs:
+        known = plan.inputs.get(item.name)
+        if known is None:
+            plan.view.signature.input(item.name)  # raises with the nearest name
+            raise AssertionError(item.name)
+        if item.datatype != known.datatype:
+            raise InvalidInput(f"input '{item.name}' is {known.datatype}, not '{item.datatype}'")
+        shape = tuple(item.shape)
+        values: Any = item.data
+        if values is None or item.parameters:
+            blob = _blob(item, blobs, at)
+            if blob is not None:
+                at += len(blob)
+                inputs.append(InputTensor(item.name, known.spec.dtype, shape, array_of(blob, known.spec, shape)))
+                continue
+        if isinstance(values, np.ndarray):
+            values = _shaped(values, shape, item.name)
+        elif not is_checked:
+            values = flatten(values, shape, known)
+        inputs.append(InputTensor(item.name, known.spec.dtype, shape, values))
+    if at != len(blobs):
+        raise InvalidInput(f"{len(blobs) - at} bytes of data belong to no input")
+    return inputs
+
+
+def _blob(item: AnyInput, blobs: memoryview, at: int) -> memoryview | None:
+    """The bytes of an input that comes as a blob, or None where it comes as ``data``."""
+    parameters = item.parameters or {}
+    if "shared_memory_region" in parameters:
+        raise Unsupported(f"input '{item.name}' lies in shared memory, which is not offered")
+    size = parameters.get("binary_data_size")
+    if size is None:
+        if item.data is None:
+            raise InvalidInput(f"input '{item.name}' has neither data nor binary_data_size")
+        return None
+    if item.data is not None:
+        raise InvalidInput(f"input '{item.name}' has both data and binary_data_size")
+    if type(size) is not int or size < 0:
+        raise InvalidInput(f"binary_data_size of input '{item.name}' is {size!r}, not a count of bytes")
+    if size > len(blobs) - at:
+        raise InvalidInput(f"input '{item.name}' needs {size} bytes of data, only {len(blobs) - at} are left")
+    return blobs[at : at + size]
+
+
+def _shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...], name: str) -> np.ndarray[Any, Any]:
+    if values.size != prod(shape):
+        raise InvalidInput(f"input '{name}' has {values.size} values, its shape {list(shape)} needs {prod(shape)}")
+    return values.reshape(shape)
+
+
+def _wishes(
+    outputs: list[AnyOutput] | list[Any] | tuple[()], parameters: dict[str, Parameter], view: ModelView
+) -> tuple[tuple[str, ...] | None, Wish | None]:
+    default = _flag(parameters, "binary_data_output", "the request") or False
+    if not outputs:
+        return None, ALL_BINARY if default else None
+    binary: set[str] = set()
+    names: list[str] = []
+    for output in outputs:
+        view.signature.output(output.name)
+        if output.name in names:
+            raise InvalidInput(f"output '{output.name}' comes twice")
+        names.append(output.name)
+        wishes = output.parameters or {}
+        for refused in ("classification", "shared_memory_region"):
+            if refused in wishes:
+                raise Unsupported(f"'{refused}' of output '{output.name}' is not offered")
+        wanted = _flag(wishes, "binary_data", f"output '{output.name}'")
+        if default if wanted is None else wanted:
+            binary.add(output.name)
+    return tuple(names), Wish(False, frozenset(binary)) if binary else None
+
+
+def _flag(parameters: dict[str, Parameter], name: str, of: str) -> bool | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInput(f"{name} of {of} is {value!r}, not true or false")
+    return value
+
+
+def _deadline(parameters: dict[str, Parameter], now_s: float) -> float | None:
+    timeout = parameters.get("timeout")
+    if timeout is None or timeout == 0:
+        return None
+    if type(timeout) is not int or timeout < 0:
+        raise InvalidInput(f"timeout is {timeout!r}, not a count of microseconds")
+    return now_s + min(timeout, 1 << 62) * _MICROSECONDS
+
+
+def _raw_binary(plan: Plan, version: int | None, body: bytes) -> Decoded:
+    """A body that is nothing but one tensor; its answer is nothing but blobs."""
+    if len(plan.inputs) != 1:
+        raise InvalidInput(f"a raw-binary request needs a model of one input, this one has {len(plan.inputs)}")
+    (known,) = plan.inputs.values()
+    shape = implied_shape(known.spec, len(body))
+    blob: bytes | memoryview = body
+    if known.spec.dtype is DType.STRING:
+        # The one string comes bare, without a length before it.
+        blob = len(body).to_bytes(4, "little") + body
+    array = array_of(memoryview(blob), known.spec, shape)
+    tensor = InputTensor(known.spec.name, known.spec.dtype, shape, array)
+    return Decoded(InferRequest(plan.view.name, version, [tensor]), None, ALL_BINARY)

@@ -1,0 +1,88 @@
+"""The seam's ``Answer`` → the body of a reply: JSON, or JSON followed by blobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+
+from mlserve.core.tensors import TensorSpec
+from mlserve.serving.oip.blobs import blob_of
+from mlserve.serving.oip.decoding import Wish
+from mlserve.serving.oip.plans import Plan, plan_of
+from mlserve.serving.oip.texts import row_texts, whole_text
+from mlserve.serving.seam import Answer, AnswerTensor
+
+
+class Encoded(msgspec.Struct, gc=False):
+    """A body: ``json``, then ``blobs`` in the order of their outputs; ``blobs`` is None where no output is one."""
+
+    json: bytes
+    blobs: list[bytes | memoryview] | None
+
+
+def encode_answer(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
+    """The body for ``answer``. ``id`` is given back where one was sent; ``wish`` says which outputs are blobs."""
+    if wish is None and id is None and answer.names is None and answer.stop is not None:
+        return Encoded(_plain_rows(answer, answer.stop), None)
+    return _any(answer, id, wish)
+
+
+def _plain_rows(answer: Answer, stop: int) -> bytes:
+    """All outputs of a row range as JSON: the frame of so many rows, and the text of each output in its gaps."""
+    batch = answer.batch
+    rows = stop - answer.start
+    cached: tuple[tuple[bytes, ...], list[list[bytes]]] | None = batch.cache.get(rows)
+    if cached is None:
+        plan = plan_of(batch.view)
+        outputs = batch.view.signature.outputs
+        shapes = tuple((rows, *batch.arrays[spec.name].shape[1:]) for spec in outputs)
+        frame = plan.frames.get(shapes) or plan.remember(shapes, _frame(plan, outputs, shapes))
+        cached = batch.cache[rows] = frame, [row_texts(batch, spec.name, spec.dtype) for spec in outputs]
+    frame, texts = cached
+    if rows == 1 and len(texts) == 1:
+        return b"%b%b%b" % (frame[0], texts[0][answer.start], frame[1])
+    parts: list[bytes] = []
+    for opening, output in zip(frame, texts, strict=False):
+        parts += (opening, b",".join(output[answer.start : stop]))
+    parts.append(frame[-1])
+    return b"".join(parts)
+
+
+def _frame(plan: Plan, outputs: tuple[TensorSpec, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[bytes, ...]:
+    """The constant text before each output's data, and after the last."""
+    opening = plan.prefix + b',"outputs":['
+    frame: list[bytes] = []
+    for spec, shape in zip(outputs, shapes, strict=True):
+        described = orjson.dumps({"name": spec.name, "datatype": spec.dtype.served, "shape": shape})
+        frame.append(opening + described[:-1] + b',"data":[')
+        opening = b"]},"
+    return (*frame, b"]}]}")
+
+
+def _any(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
+    plan = plan_of(answer.batch.view)
+    blobs: list[bytes | memoryview] = []
+    outputs: list[bytes] = []
+    for tensor in answer.outputs:
+        described: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.dtype.served,
+            "shape": tensor.shape,
+        }
+        if wish is not None and (wish.all_binary or tensor.name in wish.binary):
+            blob = blob_of(tensor.array(), tensor.dtype)
+            blobs.append(blob)
+            outputs.append(orjson.dumps(described | {"parameters": {"binary_data_size": len(blob)}}))
+        else:
+            outputs.append(orjson.dumps(described)[:-1] + b',"data":[' + _text(tensor) + b"]}")
+    given_back = b"" if id is None else b',"id":' + orjson.dumps(id)
+    text = b"%b%b%b%b]}" % (plan.prefix, given_back, b',"outputs":[', b",".join(outputs))
+    return Encoded(text, blobs if wish is not None else None)
+
+
+def _text(tensor: AnswerTensor) -> bytes:
+    if tensor.stop is None:
+        return whole_text(tensor.batch, tensor.name, tensor.dtype)
+    return b",".join(row_texts(tensor.batch, tensor.name, tensor.dtype)[tensor.start : tensor.stop])

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from mlserve.core.dtypes import DType
+from mlserve.core.dtypes import DType, from_numpy
 from mlserve.core.tensors import TensorSpec
 from mlserve.errors import CorruptArtefact, InvalidInput
 from mlserve.runtime.closeness import Closeness, closeness
 from mlserve.runtime.model import Arrays, OnnxModel
+from mlserve.runtime.ortvalues import is_needed
 
 INPUT, OUTPUT = "input/", "output/"
 
@@ -60,7 +61,7 @@ def check_golden(model: OnnxModel, content: bytes) -> Closeness:
 def _storable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "O":
         return array.astype(str)
-    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
+    return array.view(f"u{array.dtype.itemsize}") if is_needed(from_numpy(array.dtype)) else array
 
 
 def _typed(stored: Mapping[str, np.ndarray[Any, Any]], prefix: str, specs: Sequence[TensorSpec]) -> Arrays:
@@ -70,7 +71,7 @@ def _typed(stored: Mapping[str, np.ndarray[Any, Any]], prefix: str, specs: Seque
 def _restored(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     if dtype is DType.STRING:
         return array.astype(object)
-    if dtype.numpy.kind == "V":
+    if is_needed(dtype):
         return array.view(dtype.numpy)
     if array.dtype != dtype.numpy:
         raise ValueError(f"{array.dtype} where the model has {dtype.value}")

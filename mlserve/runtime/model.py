@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from mlserve.core.dtypes import from_ort
+from mlserve.core.dtypes import DType, from_ort
 from mlserve.core.settings import Device
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput, MlserveError, NotFound, Unavailable, Unsupported
@@ -38,7 +38,10 @@ class OnnxModel:
         self._options = ort.RunOptions()
         self._options.log_severity_level = QUIET
         specs = (*self.signature.inputs, *self.signature.outputs)
-        self._is_plain = not any(ortvalues.is_needed(spec.dtype) for spec in specs)
+        self._is_plain = not any([ortvalues.is_needed(spec.dtype) for spec in specs])
+        if not self._is_plain and any(spec.dtype is DType.STRING for spec in self.signature.inputs):
+            # ONNX Runtime makes no value of strings, and takes either values or arrays, not both.
+            raise Unsupported("a model with string inputs beside BF16 or 8-bit floats cannot be served here")
         self._input_dtypes = {spec.name: spec.dtype for spec in self.signature.inputs}
 
     def run(self, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str] | None = None) -> Arrays:

@@ -15,14 +15,23 @@ from mlserve.core.dtypes import DType, from_numpy, from_ort
 from mlserve.errors import InvalidInput, Unsupported
 
 _PACKED = frozenset({DType.INT4, DType.UINT4, DType.INT2, DType.UINT2, DType.FLOAT4E2M1})
-_EXCHANGED = frozenset({"b", "i", "u", "f", "O"})
+_AS_BITS = frozenset(
+    {
+        DType.BFLOAT16,
+        DType.FLOAT8E4M3FN,
+        DType.FLOAT8E4M3FNUZ,
+        DType.FLOAT8E5M2,
+        DType.FLOAT8E5M2FNUZ,
+        DType.FLOAT8E8M0,
+    }
+)
 
 
 def is_needed(dtype: DType) -> bool:
     """Whether tensors of ``dtype`` cannot be passed as plain arrays. Raises Unsupported for types below a byte."""
     if dtype in _PACKED:
         raise Unsupported(f"a tensor of {dtype.value} cannot be passed in or out of a model here")
-    return dtype.numpy.kind not in _EXCHANGED
+    return dtype in _AS_BITS
 
 
 def to_value(array: np.ndarray[Any, Any], dtype: DType | None) -> ort.OrtValue:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+GONE = "gone"
 REPORT_S = 5.0
 """How often a server that has nothing new to say tells the registry that it is alive."""
 
@@ -54,7 +55,10 @@ class Upstream(Protocol):
         """The version's files, verified, on this machine. Raises Unavailable, CorruptArtefact."""
 
     def report(self, loaded: Mapping[tuple[str, str], int], status: str) -> None:
-        """This server is alive, and answers for each (name, stage) as of the generation given. Raises Unavailable."""
+        """This server is alive, and answers for each (name, stage) as of the generation given, 0 being not at all.
+
+        ``status`` is "ready", or ``GONE`` once. Raises Unavailable.
+        """
 
 
 def wanted_of(placements: Iterable[Placement], upstream: Upstream) -> list[Wanted]:
@@ -134,8 +138,8 @@ class Follower:
                 log.exception("following the registry")
 
     async def stop(self) -> None:
-        """Tell the registry that this server is going."""
-        await self._report("draining")
+        """Tell the registry that this server is gone, so that nobody waits for it to swap."""
+        await self._report(GONE)
 
     async def _poll(self, upstream: Upstream) -> None:
         now_s = asyncio.get_running_loop().time
@@ -164,12 +168,12 @@ class Follower:
             self._note_unreachable(error)
 
     def _answered(self) -> dict[tuple[str, str], int]:
-        """The generation of each stage whose holder is loaded; a stage whose holder is not is left out."""
-        return {
-            (placement.name, str(placement.stage)): placement.generation
-            for placement in self._placements
-            if self._repository.holds(placement.name, str(placement.stage), placement.version)
-        }
+        """The generation of each stage whose holder is loaded; 0 for stages followed whose holder is not."""
+        answered = {(name, str(Stage.PRODUCTION)): 0 for name in self._names}
+        for held in self._placements:
+            is_loaded = self._repository.holds(held.name, str(held.stage), held.version)
+            answered[held.name, str(held.stage)] = held.generation if is_loaded else 0
+        return answered
 
     def _note_unreachable(self, error: MlserveError) -> None:
         if self._is_reachable:

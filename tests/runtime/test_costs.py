@@ -1,0 +1,88 @@
+"""What a run costs, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlserve.errors import InvalidInput
+from mlserve.runtime.costs import Costs, measure
+from mlserve.runtime.model import load_model
+from tests import models
+
+
+class VirtualModel:
+    """Takes ``alpha + beta * rows`` on its own clock."""
+
+    def __init__(self, alpha_s: float, beta_s: float, operators: frozenset[str] = frozenset()) -> None:
+        self.now_s = 0.0
+        self.alpha_s, self.beta_s, self.operators = alpha_s, beta_s, operators
+        self.runs = 0
+
+    def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+        self.runs += 1
+        self.now_s += self.alpha_s + self.beta_s * len(inputs["x"])
+        return {}
+
+    def clock(self) -> float:
+        return self.now_s
+
+
+def measured(model: VirtualModel, *, batchable: bool = True, budget_s: float = 10.0) -> Costs:
+    return measure(model, {"x": np.ones((8, 1))}, batchable=batchable, budget_s=budget_s, clock=model.clock)  # type: ignore[arg-type]
+
+
+def test_the_line_through_two_batch_sizes_is_found() -> None:
+    costs = measured(VirtualModel(0.004, 0.001))
+
+    assert costs.alpha_s == pytest.approx(0.004)
+    assert costs.beta_s == pytest.approx(0.001)
+
+
+def test_a_model_that_is_not_batchable_is_timed_as_it_is_called() -> None:
+    assert measured(VirtualModel(0.1, 0.1), batchable=False).alpha_s == pytest.approx(0.9)
+
+
+def test_measuring_a_slow_model_ends_with_its_budget() -> None:
+    model = VirtualModel(60.0, 0.0)
+
+    measured(model, budget_s=1.0)
+
+    assert model.runs == 2
+
+
+def test_a_cheap_model_runs_inline_and_a_dear_one_does_not() -> None:
+    assert measured(VirtualModel(20e-6, 1e-6)).is_inline
+    assert not measured(VirtualModel(300e-6, 1e-6)).is_inline
+
+
+def test_control_flow_is_never_inline() -> None:
+    assert not measured(VirtualModel(20e-6, 1e-6, frozenset({"Loop"}))).is_inline
+
+
+@pytest.mark.parametrize(
+    ("costs", "rows"),
+    [
+        pytest.param(Costs(1e-3, 9e-3, False), 2, id="nothing to gain"),
+        pytest.param(Costs(8e-3, 1e-3, False), 128, id="a large fixed part"),
+        pytest.param(Costs(1e-3, 0.0, False), 256, id="rows for nothing"),
+        pytest.param(Costs(20e-6, 10e-6, False), 128, id="inline: what the loop can spare"),
+        pytest.param(Costs(240e-6, 9e-6, False), 128, id="inline and not very cheap"),
+    ],
+)
+def test_the_useful_batch_size_follows(costs: Costs, rows: int) -> None:
+    assert costs.useful_rows() == rows
+
+
+def test_a_real_model_is_measured() -> None:
+    model = load_model(models.classifier().SerializeToString(), device="cpu")
+
+    costs = measure(model, {"x": np.ones((8, 4), np.float32)}, batchable=True, budget_s=5.0)
+
+    assert costs.alpha_s >= 0.0
+    assert not costs.has_control_flow
+    with pytest.raises(InvalidInput):
+        measure(model, {"x": np.ones((8, 5), np.float32)}, batchable=True, budget_s=5.0)

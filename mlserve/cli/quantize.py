@@ -1,0 +1,79 @@
+"""``mlserve quantize``: a smaller, faster model, if it stays good enough."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mlserve.cli.completing import complete_ref
+from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag, RegistryUrl
+from mlserve.cli.output import Output
+
+
+def quantize(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
+    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic.")],
+    calibrate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to calibrate with.")] = None,
+    evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="The metric may fall by this, in its own units.")
+    ] = None,
+    min_speedup: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="The model must be so many times as fast.")
+    ] = None,
+    target: Annotated[
+        Literal["cpu", "cuda", "tensorrt"] | None, typer.Option(help="Where it will run; default cpu.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the model although the gate says no.")] = False,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Make a model smaller and faster, if it stays good enough.
+
+    If it loses more than --max-drop, or gains nothing: exit 7, and nothing is written.
+    """
+    from mlserve import wiring
+    from mlserve.quantize.quantizing import quantize as run
+    from mlserve.wiring.predicting import is_path, model_file
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    flags = {
+        "quantize.metric": metric,
+        "quantize.max_drop": max_drop,
+        "quantize.min_speedup": min_speedup,
+        "quantize.target": target,
+        "registry": registry,
+    }
+    settings = wiring.settings_in_force(flags, config).settings
+    with model_file(model, flags=flags, config_file=config) as (path, _), out.progress() as progress:
+        report = run(
+            path,
+            output,
+            method=to,
+            calibrate=calibrate,
+            evaluate=evaluate,
+            metric=settings.quantize.metric,
+            max_drop=settings.quantize.max_drop,
+            min_speedup=settings.quantize.min_speedup,
+            target=settings.quantize.target,
+            force=force,
+            by=wiring.user_of(settings),
+            now=wiring.now(),
+            progress=progress,
+        )
+    figures = f"{report.size_ratio:.2f} × the size, {report.speedup:.2f} × the speed"
+    if report.passed:
+        out.result(f"{model} as {report.method}: {output} ({figures})", report, made=str(output))
+        parent = "" if is_path(model) else f" --parent {model}"
+        out.hint(f"mlserve register NAME {output}{parent}")
+        return
+    out.result(f"{output} is not written: {'; '.join(report.reasons)} ({figures})", report, good=False)
+    raise typer.Exit(7)

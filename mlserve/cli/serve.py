@@ -1,0 +1,58 @@
+"""``mlserve serve``: the inference server."""
+
+from typing import Annotated
+
+import typer
+
+from mlserve.cli.completing import complete_name
+from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag, RegistryUrl
+from mlserve.cli.output import Output
+from mlserve.core.settings import Device
+
+
+def serve(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME|MODEL.onnx",
+            help="Models of the registry, followed as they are promoted, and files, served under their stem.",
+            autocompletion=complete_name,
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on; default 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; default 8000, 0 is any free one."),
+    ] = None,
+    grpc_port: Annotated[str | None, typer.Option(metavar="PORT|off", help="gRPC is not served yet: off.")] = None,
+    device: Annotated[Device | None, typer.Option(help="Where models run; default auto.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that answer; only 1 for now.")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows that one run takes at most.")] = None,
+    max_delay_ms: Annotated[
+        float | None, typer.Option(metavar="X", min=0, help="How long a batch waits for more rows; default 0.")
+    ] = None,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Serve models over HTTP, following the registry.
+
+    A model of the registry is swapped, with no failed request, when another version is promoted.
+    """
+    from mlserve.wiring.serving import serve_targets
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    flags = {
+        "serve.host": host,
+        "serve.port": port,
+        "serve.grpc_port": grpc_port,
+        "serve.device": device,
+        "serve.workers": workers,
+        "serve.max_batch": max_batch,
+        "serve.max_delay_ms": max_delay_ms,
+        "registry": registry,
+    }
+    serve_targets(targets or [], flags=flags, config_file=config, say=out.event, warn=out.warn)

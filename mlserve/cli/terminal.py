@@ -1,0 +1,25 @@
+"""Whether a person watches a stream: then colours, bars and tables; otherwise plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TextIO
+
+STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m", "good": "\x1b[32m", "bad": "\x1b[31m"}
+RESET = "\x1b[0m"
+
+
+def is_styled(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """True for a terminal that can show colours, unless ``NO_COLOR`` or ``CI`` is set (https://no-color.org)."""
+    if env.get("NO_COLOR") or env.get("CI") or env.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def styled(text: str, style: str, *, on: bool) -> str:
+    """``text`` in one of our few styles, or as it is.
+
+    >>> styled("yes", "good", on=False)
+    'yes'
+    """
+    return f"{STYLES[style]}{text}{RESET}" if on else text

@@ -30,6 +30,11 @@ def kind_of(dtype: np.dtype[Any]) -> Kind:
     return "float" if known.is_float else "integer"
 
 
+def is_alike(one: Array, other: Array) -> bool:
+    """Whether two arrays have one shape and one kind, so that comparing their values means something."""
+    return np.shape(one) == np.shape(other) and kind_of(np.asarray(one).dtype) == kind_of(np.asarray(other).dtype)
+
+
 def as_comparable(array: Array) -> Array:
     """``array`` as float64, complex128, text objects, or integers that compare exactly across signs.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlserve.compare.kinds import as_comparable, kind_of
+from mlserve.compare.kinds import as_comparable, is_alike, kind_of
 from mlserve.errors import InvalidInput, Unsupported
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,14 +48,9 @@ def agreement(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> Agr
     """
     name = deciding_output(expected)
     wanted = decisions(name, expected[name])
-    if name not in actual:
+    if name not in actual or not is_alike(expected[name], actual[name]):
         return Agreement(0, wanted.size)
-    given_output = np.asarray(actual[name])
-    if given_output.shape != np.shape(expected[name]) or kind_of(given_output.dtype) != kind_of(expected[name].dtype):
-        return Agreement(0, wanted.size)
-    given = _decided(given_output)
-    same = (wanted == given) & (_any_nan(expected[name]) == _any_nan(given_output))
-    return Agreement(int(np.count_nonzero(same)), wanted.size)
+    return Agreement(int(np.count_nonzero(wanted == _decided(np.asarray(actual[name])))), wanted.size)
 
 
 def deciding_output(outputs: Mapping[str, Array]) -> str:
@@ -70,14 +65,17 @@ def deciding_output(outputs: Mapping[str, Array]) -> str:
 def decisions(name: str, output: Array) -> Array:
     """What output ``name`` decides at each position: its labels, else the index of the largest score, else 0 or 1.
 
-    Raises Unsupported for one float a position that leaves [0, 1].
+    A position with a NaN among its scores decides -1, which is no label's index. Raises Unsupported for one float a
+    position that leaves [0, 1].
     """
     output = np.asarray(output)
-    if _is_single(output) and not bool(((output >= 0) & (output <= 1) | np.isnan(output.astype(np.float64))).all()):
-        raise Unsupported(
-            f"output '{name}' is one number a row and not a probability, so it decides nothing",
-            hint="--metric rmse or --metric mae measures numbers",
-        )
+    if _is_single(output):
+        values = as_comparable(output)
+        if not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
+            raise Unsupported(
+                f"output '{name}' is one number a row and not a probability, so it decides nothing",
+                hint="--metric rmse or --metric mae measures numbers",
+            )
     return _decided(output)
 
 
@@ -85,23 +83,12 @@ def _decided(output: Array) -> Array:
     values = as_comparable(output)
     if kind_of(output.dtype) != "float":
         return values
-    if _is_single(output):
-        return np.asarray((values > 0.5).astype(np.int64)).reshape(_positions(output))
-    if not output.shape[-1]:
-        return np.zeros(_positions(output), dtype=np.int64)
-    return np.asarray(values.argmax(axis=-1))
+    scores = values[..., np.newaxis] if output.ndim < 2 else values
+    if not scores.shape[-1]:
+        return np.full(scores.shape[:-1], -1)
+    best = (scores[..., 0] > 0.5).astype(np.int64) if _is_single(output) else scores.argmax(axis=-1)
+    return np.where(np.isnan(scores).any(axis=-1), -1, best)
 
 
 def _is_single(output: Array) -> bool:
     return kind_of(output.dtype) == "float" and (output.ndim < 2 or output.shape[-1] == 1)
-
-
-def _positions(output: Array) -> tuple[int, ...]:
-    return output.shape if output.ndim < 2 else output.shape[:-1]
-
-
-def _any_nan(output: Array) -> Array | bool:
-    if kind_of(np.asarray(output).dtype) != "float":
-        return False
-    missing = np.isnan(as_comparable(np.asarray(output)))
-    return missing if output.ndim < 2 else np.asarray(missing.any(axis=-1))

@@ -28,9 +28,9 @@ class Metric:
     """A metric's direction, what it measures against, and the function of (outputs, that)."""
 
     name: str
-    is_higher_better: bool
     needs: Needs
     measure: Callable[[Outputs, Any], float]
+    is_higher_better: bool = True
 
 
 def metric_named(name: str) -> Metric:
@@ -55,7 +55,7 @@ def evaluate(name: str, outputs: Outputs, expected_outputs: Outputs | None, labe
     against: Any = expected_outputs
     if metric.needs != "outputs" and labels is not None:
         against = np.asarray(labels)
-    if against is None or metric.needs == "labels" and labels is None:
+    if against is None or (metric.needs == "labels" and labels is None):
         raise InvalidInput(f"metric '{name}' needs {metric.needs} to measure against", hint=_HINTS[metric.needs])
     return float(metric.measure(outputs, against))
 
@@ -185,14 +185,14 @@ _HINTS: dict[Needs, str] = {
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("agreement", True, "outputs", _agreement),
-        Metric("accuracy", True, "labels", _accuracy),
-        Metric("f1", True, "labels", _f1),
-        Metric("auc", True, "labels", _auc),
-        Metric("log_loss", False, "labels", _log_loss),
-        Metric("rmse", False, "labels or outputs", _rmse),
-        Metric("mae", False, "labels or outputs", _mae),
-        Metric("cosine", True, "outputs", _cosine),
+        Metric("agreement", "outputs", _agreement),
+        Metric("accuracy", "labels", _accuracy),
+        Metric("f1", "labels", _f1),
+        Metric("auc", "labels", _auc),
+        Metric("log_loss", "labels", _log_loss, is_higher_better=False),
+        Metric("rmse", "labels or outputs", _rmse, is_higher_better=False),
+        Metric("mae", "labels or outputs", _mae, is_higher_better=False),
+        Metric("cosine", "outputs", _cosine),
     )
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlserve.compare.kinds import as_comparable, kind_of
+from mlserve.compare.kinds import as_comparable, is_alike, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -71,7 +71,7 @@ def compare(
     max_abs = max_rel = 0.0
     for name, output in expected.items():
         wanted, given = np.asarray(output), np.asarray(actual.get(name))
-        if name not in actual or not _is_comparable(wanted, given):
+        if name not in actual or not is_alike(wanted, given):
             identical[:] = False
             excess[:] = _LARGEST
             continue
@@ -94,10 +94,6 @@ def compare(
 def _count_rows(outputs: Mapping[str, Array]) -> int:
     ranked = [np.shape(output) for output in outputs.values() if np.ndim(output)]
     return ranked[0][0] if ranked else min(len(outputs), 1)
-
-
-def _is_comparable(wanted: Array, given: Array) -> bool:
-    return wanted.shape == given.shape and kind_of(wanted.dtype) == kind_of(given.dtype)
 
 
 def _by_row(values: Array, rows: int) -> Array:

@@ -1,1 +1,1 @@
-"""Pure values that every other package speaks in: refs, tensors, evidence, settings, plugins. No I/O beyond small files."""
+"""Pure values that every other package speaks in: refs, tensors, evidence, settings, plugins. I/O: small files only."""

@@ -72,7 +72,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """The model's address: the file's own for a single file, else that of the sorted list of paths and addresses."""
+        """The model's address: the file's own for a single file, else that of the sorted paths and addresses."""
         if len(self.files) == 1:
             return self.files[0].digest
         listing = sorted([entry.path, entry.digest] for entry in self.files)
@@ -84,5 +84,8 @@ class Manifest:
 
 
 def manifest_of(files: Iterable[tuple[str, Path]]) -> Manifest:
-    """The manifest of ``(path within the model, path on disk)`` pairs, each file hashed. Raises NotFound, InvalidInput."""
+    """The manifest of ``(path within the model, path on disk)`` pairs, each file hashed.
+
+    Raises NotFound, InvalidInput.
+    """
     return Manifest(tuple(FileEntry(name, digest_file(path), path.stat().st_size) for name, path in files))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,10 +24,11 @@ Origin = Literal["measured", "imported"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A measurement. Its identity is ``(digest, kind, data_digest, tools)``; a later one of the same identity replaces it.
+    """A measurement. Its identity is ``(digest, kind, data_digest, tools)``; a later one of that identity replaces it.
 
-    ``kind`` is a short name such as ``parity``, ``accuracy``, ``load`` or ``certificate``; ``passed`` is None where there
-    was nothing to pass; ``figures`` are JSON values, numbers wherever a gate may ask for them (dots reach into objects).
+    ``kind`` is a short name such as ``parity``, ``accuracy``, ``load`` or ``certificate``; ``passed`` is None where
+    there was nothing to pass; ``figures`` are JSON values, numbers wherever a gate may ask for them (dots reach into
+    objects).
     """
 
     kind: str
@@ -40,11 +42,12 @@ class Evidence:
     origin: Origin = "measured"
 
     def figure(self, name: str) -> float | None:
-        """The number called ``name`` (dots reach into objects), or None if there is no such number."""
+        """The number called ``name`` (dots reach into objects), or None if there is none; NaN is none."""
         value: Any = self.figures
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        return float(value) if isinstance(value, (int, float)) else None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return float(value) if is_number and not math.isnan(value) else None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -65,12 +68,17 @@ class Evidence:
         try:
             if fields["origin"] not in ("measured", "imported") or not isinstance(fields["figures"], Mapping):
                 raise InvalidInput("not a measurement: origin or figures are off")
+            if not any(fields["passed"] is verdict for verdict in (True, False, None)):
+                raise InvalidInput(f"not a measurement: passed is {fields['passed']!r}")
+            measured_at = datetime.fromisoformat(fields["measured_at"])
+            if measured_at.tzinfo is None:
+                raise InvalidInput(f"not a measurement: '{fields['measured_at']}' has no time zone")
             return cls(
                 kind=str(fields["kind"]),
                 digest=str(fields["digest"]),
                 passed=fields["passed"],
                 figures=dict(fields["figures"]),
-                measured_at=datetime.fromisoformat(fields["measured_at"]).astimezone(UTC),
+                measured_at=measured_at.astimezone(UTC),
                 measured_by=str(fields["measured_by"]),
                 data_digest=fields.get("data_digest"),
                 tools=dict(fields.get("tools") or {}),
@@ -107,7 +115,7 @@ def read_sidecar(model: Path, digest: str) -> list[Evidence]:
         if document["schema"] != SIDECAR_SCHEMA:
             raise InvalidInput(f"'{path}' has schema {document['schema']}, known here is {SIDECAR_SCHEMA}")
         items = [replace(Evidence.from_dict(item), origin="imported") for item in document["evidence"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInput(f"'{path}' is not an evidence file", hint="delete it, or export again") from error
     if any(item.digest != digest for item in items):
         raise InvalidInput(f"'{path}' speaks of another model than '{model}'", hint="delete it, or export again")

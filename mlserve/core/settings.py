@@ -96,6 +96,7 @@ class Resolved:
 
 def find_project(start: Path) -> Path | None:
     """The nearest folder at or above ``start`` that holds ``mlserve.toml`` or ``.mlserve/``, as git finds ``.git``."""
+    start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file() or (folder / PROJECT_HOME).is_dir():
             return folder
@@ -105,8 +106,8 @@ def find_project(start: Path) -> Path | None:
 def resolve(flags: Mapping[str, Any], env: Mapping[str, str], start: Path, config_file: Path | None = None) -> Resolved:
     """The settings in force for a call made in ``start``.
 
-    ``flags`` maps dotted names to values, None meaning "not given". Relative paths in the file are taken from the file's
-    folder. Raises InvalidConfig for a file that cannot be read, an unknown name, or a value of the wrong kind.
+    ``flags`` maps dotted names to values, None meaning "not given". Relative paths in the file are taken from the
+    file's folder. Raises InvalidConfig for a file that cannot be read, an unknown name, or a value of the wrong kind.
     """
     project = config_file.parent if config_file else find_project(start)
     file = config_file or (project / PROJECT_FILE if project else None)

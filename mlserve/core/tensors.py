@@ -1,4 +1,4 @@
-"""What a model takes and gives: ``TensorSpec`` and ``Signature``, and whether one signature can stand in for another."""
+"""What a model takes and gives: ``TensorSpec`` and ``Signature``, and whether one can stand in for another."""
 
 from __future__ import annotations
 
@@ -50,11 +50,13 @@ class TensorSpec:
     def from_dict(cls, fields: Mapping[str, Any]) -> TensorSpec:
         """The inverse of ``to_dict``. Raises InvalidInput."""
         try:
-            datatype = fields["datatype"]
+            datatype, dims = fields["datatype"], tuple(fields["dims"])
             dtype = next((d for d in DType if datatype in (d.oip, d.value)), None)
-            if dtype is None:
+            if dtype is None or datatype is None:
                 raise InvalidInput(f"'{datatype}' is not a datatype")
-            return cls(str(fields["name"]), dtype, tuple(fields["dims"]))
+            if isinstance(fields["dims"], str) or not all(_is_dim(dim) for dim in dims):
+                raise InvalidInput(f"{fields['dims']!r} are not dims")
+            return cls(str(fields["name"]), dtype, dims)
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"not a tensor's description: {fields!r}") from error
 
@@ -117,6 +119,10 @@ class Signature:
             )
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"not a signature: {fields!r}") from error
+
+
+def _is_dim(value: Any) -> bool:
+    return value is None or isinstance(value, str) or (type(value) is int and value >= 0)
 
 
 def _names(specs: Iterable[TensorSpec]) -> list[str]:

@@ -79,9 +79,16 @@ class Output:
                 mark = styled("✓", "good", on=on) if good else styled("✗", "bad", on=on)
                 self._lines([f"{mark} {sentence}"])
 
-    def event(self, sentence: str, document: Any) -> None:
-        """One event of a long-running command: a JSON line or a plain line, at once."""
-        self._lines([to_json(document) if self.mode == "json" else sentence] if self.mode != "quiet" else [])
+    def event(self, sentence: str, document: Any, *, made: str | None = None) -> None:
+        """One event of a long-running command, as a line and at once."""
+        match self.mode:
+            case "json":
+                self._lines([to_json(document)])
+                self._late_warnings()
+            case "quiet":
+                self._lines([made] if made is not None else [])
+            case "human":
+                self._lines([sentence])
 
     def detail(self, text: str) -> None:
         """Further lines of an answer that only a person reads."""
@@ -116,6 +123,9 @@ class Output:
 
     def _document(self, document: Any) -> None:
         self._lines([to_json(document, indent=2 if self._is_styled(self._answers) else None)])
+        self._late_warnings()
+
+    def _late_warnings(self) -> None:
         for text in self._warnings:
             self._aside("warning", text)
         self._warnings.clear()

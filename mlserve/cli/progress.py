@@ -48,7 +48,7 @@ class Lines:
         if not (is_new or is_done or now_s - self._said_s >= QUIET_S):
             return
         self._step, self._said_s = step, now_s
-        counted = f" {done}/{total}" if total is not None and total > 1 else f" {done}" if done else ""
+        counted = f" {done}/{total}" if total is not None and total > 1 else f" {done}" if done and not total else ""
         print(f"{step}{counted}", file=self._file, flush=True)
 
 

@@ -1,6 +1,8 @@
 """``mlserve serve``: the inference server."""
 
-from typing import Annotated
+import signal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -55,4 +57,38 @@ def serve(
         "serve.max_delay_ms": max_delay_ms,
         "registry": registry,
     }
-    serve_targets(targets or [], flags=flags, config_file=config, say=out.event, warn=out.warn)
+    ended = serve_targets(
+        targets or [],
+        flags=flags,
+        config_file=config,
+        emit=lambda event: out.event(_sentence(event), event, made=event.get("http")),
+        warn=out.warn,
+    )
+    if ended == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def _sentence(event: Mapping[str, Any]) -> str:
+    """One event as a person reads it."""
+    version = f"{event.get('model')}:{event.get('version')}"
+    match event["event"]:
+        case "ready":
+            return f"serving {', '.join(event['models']) or 'nothing yet'} at {event['http']}"
+        case "loaded":
+            return f"{version} is loaded and warm ({event['load_ms']:.0f} ms)"
+        case "swapped":
+            previous = f", which was {event['previous']}" if event.get("previous") else ""
+            return f"{version} answers now{previous}"
+        case "failed":
+            return f"{version} cannot be loaded: {event['reason']}"
+        case "unloaded":
+            return f"{version} is unloaded"
+        case "withdrawn":
+            return f"{event['model']} has no version in production any more"
+        case "registry_lost":
+            return f"the registry is out of reach: {event['reason']}; what is loaded goes on answering"
+        case "registry_found":
+            return "the registry is in reach again"
+        case "draining":
+            return "finishing what is under way"
+    return ", ".join(f"{name} {value}" for name, value in event.items())

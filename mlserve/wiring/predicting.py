@@ -73,7 +73,7 @@ def answering(target: str, *, flags: Mapping[str, Any], config_file: Path | None
         try:
             signature = remote.signature()
             dtypes = {spec.name: spec.dtype for spec in signature.inputs}
-            yield Answering(signature, lambda inputs: remote.run(inputs, dtypes), lambda: _all_dynamic(signature))
+            yield Answering(signature, lambda inputs: remote.run(inputs, dtypes), lambda: remote.is_row_wise(signature))
         finally:
             remote.close()
         return
@@ -153,10 +153,6 @@ def _joined(pieces: list[Arrays]) -> Arrays:
 
 def _has_fixed_rows(signature: Signature) -> bool:
     return any(spec.dims and isinstance(spec.dims[0], int) for spec in signature.inputs)
-
-
-def _all_dynamic(signature: Signature) -> bool:
-    return all(spec.dims and not isinstance(spec.dims[0], int) for spec in (*signature.inputs, *signature.outputs))
 
 
 def _count(inputs: Arrays) -> int:

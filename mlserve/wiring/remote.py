@@ -92,17 +92,26 @@ class RemoteModel:
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
         self._prefix = parts.path
         self._path: str | None = None
+        self._is_row_wise: bool | None = None
 
     def signature(self) -> Signature:
         """What the model takes and gives, from its metadata. Raises NotFound, Unavailable, InvalidInput."""
         document = self._call("GET", self._model_path())
         try:
+            said = (document.get("properties") or {}).get("batchable")
+            self._is_row_wise = None if said is None else said == "true"
             return Signature(
                 tuple(_spec(fields) for fields in document["inputs"]),
                 tuple(_spec(fields) for fields in document["outputs"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise Unavailable(f"'{self._address.base}' does not speak the Open Inference Protocol") from error
+
+    def is_row_wise(self, signature: Signature) -> bool:
+        """Whether rows may go in several requests: what the server says (mlserve does), else what the shapes suggest."""
+        if self._is_row_wise is not None:
+            return self._is_row_wise
+        return all(spec.dims and not isinstance(spec.dims[0], int) for spec in (*signature.inputs, *signature.outputs))
 
     def run(self, inputs: Mapping[str, np.ndarray[Any, Any]], specs: Mapping[str, DType]) -> Arrays:
         """The answers to ``inputs`` (arrays by name, of the types in ``specs``), all outputs in the server's order."""

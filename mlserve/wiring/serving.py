@@ -1,0 +1,97 @@
+"""Names and files become a running server that follows the registry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlserve.core.refs import parse_name
+from mlserve.errors import UsageError
+from mlserve.wiring.connecting import App, connect, settings_in_force
+from mlserve.wiring.predicting import is_path
+
+if TYPE_CHECKING:
+    from mlserve.serving.following import Upstream
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def serve_targets(
+    targets: Sequence[str],
+    *,
+    emit: Callable[[Mapping[str, Any]], None],
+    warn: Callable[[str], None],
+    flags: Mapping[str, Any] | None = None,
+    config_file: Path | None = None,
+) -> signal.Signals:
+    """Serve ``targets``, models of the registry and ``.onnx`` files, until a signal ends it, and return which.
+
+    Without targets, every model that the registry has now. Each event goes to ``emit``, the first being ``ready``.
+    Raises UsageError for what is neither a name nor a file, and as ``serving.server.serve``.
+    """
+    from mlserve.serving.server import Targets, serve
+
+    settings = settings_in_force(flags or {}, config_file).settings.serve
+    if settings.grpc_port != "off":
+        warn(f"gRPC is not served yet: nothing listens on port {settings.grpc_port}")
+        settings = msgspec.structs.replace(settings, grpc_port="off")
+    files = tuple(Path(target) for target in targets if is_path(target))
+    names = tuple(_name(target) for target in targets if not is_path(target))
+    with ExitStack() as stack:
+        upstream = None
+        if names or not targets:
+            app = stack.enter_context(connect(config_file, flags=flags, registry=(flags or {}).get("registry")))
+            names = names or _every_name(app)
+            upstream = _upstream(app)
+        stack.enter_context(_logging_to_stderr())
+        return serve(Targets(files, names, upstream), settings, emit)
+
+
+def _name(target: str) -> str:
+    try:
+        return parse_name(target)
+    except UsageError as error:
+        name = target.partition(":")[0].partition("@")[0]
+        raise UsageError(
+            f"'{target}' is neither a model's name nor an .onnx file",
+            hint=f"mlserve serve {name or 'NAME'} serves what stands in its stages",
+        ) from error
+
+
+def _every_name(app: App) -> tuple[str, ...]:
+    from mlserve.registry.versions import list_models
+
+    names = tuple(model.name for model in list_models(app.store))
+    if not names:
+        raise UsageError("nothing to serve: the registry has no model", hint="mlserve register NAME MODEL.onnx")
+    return names
+
+
+def _upstream(app: App) -> Upstream:
+    from mlserve.serving.registry import Identity, RegistryUpstream
+
+    identity = Identity(secrets.token_hex(8), socket.gethostname(), os.getpid(), app.clock())
+    return RegistryUpstream(app.store, app.artefacts, identity, app.clock)
+
+
+@contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    """What the server's parts log goes to stderr, each line with its time."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    logger = logging.getLogger("mlserve")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

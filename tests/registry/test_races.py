@@ -6,13 +6,11 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from sqlalchemy import select
 
 from mlserve.core.refs import ModelRef, Stage
 from mlserve.registry.artefacts import ArtefactStore
-from mlserve.registry.following import epoch
+from mlserve.registry.following import epoch, placements
 from mlserve.registry.history import history
-from mlserve.registry.schema import stages
 from mlserve.registry.store import Store
 from mlserve.registry.versions import get_version, list_versions
 from tests.registry.making import add_versions
@@ -32,29 +30,16 @@ def test_every_promotion_of_a_race_is_won_or_refused(
     moves = [item for item in outcomes if item.changed]
     assert len(outcomes) == runners * calls
     assert sorted(item.generation for item in moves) == list(range(1, len(moves) + 1))
-    assert {entry.generation: entry.ref for entry in history(store, NAME)} == {
+    entries = history(store, NAME)[::-1]
+    assert {entry.generation: entry.ref for entry in entries} == {
         generation: f"{NAME}:{version}" for generation, version in won(outcomes).items()
     }
+    assert [entry.previous for entry in entries] == [None, *(entry.ref for entry in entries[:-1])]
+    assert get_version(store, ModelRef(NAME)).ref == entries[-1].ref
+    assert [(place.stage, place.generation) for place in placements(store)] == [(Stage.PRODUCTION, len(moves))]
     assert epoch(store) == before + len(moves)
     # Without an expectation nobody is refused: those are every second call.
     assert all(outcome.generation is not None for own in _by_turn(outcomes, calls) for outcome in own[::2])
-
-
-@pytest.mark.slow
-def test_history_of_a_race_is_one_unbroken_chain(
-    store: Store, url: str, artefacts: ArtefactStore, in_full: bool
-) -> None:
-    runners, calls = (16, 50) if in_full else (4, 10)
-    add_versions(store, artefacts, 2 * runners, NAME)
-
-    _spawn(race, url, runners, calls)
-
-    entries = history(store, NAME)[::-1]
-    assert [entry.previous for entry in entries] == [None, *(entry.ref for entry in entries[:-1])]
-    with store.reading() as connection:
-        seat = connection.execute(select(stages.c.generation).where(stages.c.stage == Stage.PRODUCTION.value)).scalar()
-    assert seat == entries[-1].generation
-    assert get_version(store, ModelRef(NAME)).ref == entries[-1].ref
 
 
 @pytest.mark.slow

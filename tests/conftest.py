@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 KEPT = "MLSERVE_TEST_ALL"
+
+# The same examples in every run, and no verdict about speed on a busy machine.
+settings.register_profile("mlserve", deadline=None, derandomize=True)
+settings.load_profile("mlserve")
 
 
 @pytest.fixture(autouse=True)

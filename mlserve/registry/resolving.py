@@ -16,7 +16,7 @@ def model_row(connection: Connection, name: str) -> Row[Any]:
     row = connection.execute(select(models).where(models.c.name == name)).first()
     if row is None:
         known = connection.execute(select(models.c.name).order_by(models.c.name)).scalars().all()
-        hint = did_you_mean(name, known) or ("mlserve list" if known else "mlserve register NAME MODEL.onnx")
+        hint = did_you_mean(name, known) or ("mlserve list" if known else f"mlserve register {name} MODEL.onnx")
         raise NotFound(f"no model '{name}'", hint=hint)
     return row
 

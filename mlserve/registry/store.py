@@ -141,10 +141,12 @@ def add_to_epoch(connection: Connection) -> None:
     connection.execute(update(registry_epoch).where(registry_epoch.c.id == 1).values(epoch=registry_epoch.c.epoch + 1))
 
 
-def insert_missing(connection: Connection, into: Table, row: Mapping[str, Any]) -> int:
-    """Insert ``row`` unless a row with one of its unique keys is there; 1 if it was inserted, else 0."""
+def insert_missing(connection: Connection, into: Table, row: Mapping[str, Any]) -> bool:
+    """Insert ``row`` and say so, or leave alone a row that has one of its unique keys."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return int(connection.execute(dialect.insert(into).values(**row).on_conflict_do_nothing()).rowcount)
+    statement = dialect.insert(into).values(**row).on_conflict_do_nothing().returning(*into.primary_key.columns)
+    # RETURNING, because a row count is not kept for such an insert on every dialect.
+    return connection.execute(statement).first() is not None
 
 
 def probe(store: Store) -> None:

@@ -26,9 +26,9 @@ def init(
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     project = start_project(folder, env=current_env(), registry=registry)
-    done = "made" if project.created else "is there already:"
+    done = "made" if project.created else "is there already"
     out.result(
-        f"project {done} {project.home}",
+        f"project {done}: {project.home}",
         {"home": project.home, "registry": project.registry, "created": project.created},
         made=str(project.home),
     )

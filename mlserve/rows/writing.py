@@ -108,8 +108,9 @@ def _json_rows(outputs: dict[str, Array]) -> Iterable[bytes]:
         if array.dtype.kind == "c":
             raise Unsupported(f"output '{name}' holds complex numbers", hint="write it as .npz")
     finite = all(np.isfinite(array).all() for array in outputs.values() if array.dtype.kind == "f")
+    # orjson knows no numpy.longlong, which is what ONNX Runtime's int64 outputs consist of.
     columns = {
-        name: array.tolist() if array.dtype.kind == "O" else np.ascontiguousarray(array)
+        name: array.tolist() if array.dtype.kind in "Oiub" else np.ascontiguousarray(array)
         for name, array in outputs.items()
     }
     for i in range(rows):

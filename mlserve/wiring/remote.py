@@ -108,7 +108,7 @@ class RemoteModel:
             raise Unavailable(f"'{self._address.base}' does not speak the Open Inference Protocol") from error
 
     def is_row_wise(self, signature: Signature) -> bool:
-        """Whether rows may go in several requests: what the server says (mlserve does), else what the shapes suggest."""
+        """Whether rows may go in several requests: as the server says (mlserve does), else as shapes suggest."""
         if self._is_row_wise is not None:
             return self._is_row_wise
         return all(spec.dims and not isinstance(spec.dims[0], int) for spec in (*signature.inputs, *signature.outputs))

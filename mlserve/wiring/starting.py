@@ -40,6 +40,7 @@ def start_project(folder: Path, *, env: Mapping[str, str], registry: str | None 
     from mlserve.registry.migrating import upgrade
 
     folder = folder.absolute()
+    registry = registry and _absolute(registry)
     home = folder / PROJECT_HOME
     file = folder / PROJECT_FILE
     created = not (file.exists() and home.is_dir())
@@ -62,3 +63,9 @@ def start_project(folder: Path, *, env: Mapping[str, str], registry: str | None 
         Path(root).mkdir(parents=True, exist_ok=True)
     revisions = upgrade(url)
     return Project(home, without_password(url), created or revisions.before != revisions.after)
+
+
+def _absolute(url: str) -> str:
+    """A SQLite URL seen from here, as it must stand in a file elsewhere."""
+    path = url.removeprefix("sqlite:///")
+    return url if path == url or path.startswith(("/", ":")) else f"sqlite:///{Path(path).absolute()}"

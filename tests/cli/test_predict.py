@@ -1,0 +1,111 @@
+"""predict on a ref, a file and a server; the same rows get the same answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Run
+from tests.models import batch_dependent, saved
+
+
+def test_a_file_answers_with_its_outputs_by_name(run: Run, model: Path, rows: Path) -> None:
+    document = run("predict", model, rows, "--json").document
+
+    assert list(document) == ["label", "probabilities"]
+    assert np.argmax(document["probabilities"], axis=1).tolist() == document["label"]
+
+
+def test_a_person_sees_a_row_a_line(run: Run, model: Path, rows: Path) -> None:
+    lines = run("predict", model, rows).out.splitlines()
+
+    assert lines[0].split() == ["LABEL", "PROBABILITIES"]
+    assert len(lines) == 6
+
+
+def test_a_version_answers_as_its_file(run: Run, fraud: Path, model: Path, rows: Path) -> None:
+    by_file, by_version = run("predict", model, rows, "--json"), run("predict", "fraud:1", rows, "--json")
+    run("promote", "fraud:1", "--to", "production")
+
+    assert by_version.document == by_file.document == run("predict", "fraud", rows, "--json").document
+
+
+def test_outputs_are_written_to_a_file(run: Run, model: Path, rows: Path, clean_environment: Path) -> None:
+    done = run("predict", model, rows, "-o", clean_environment / "out.npz", "--json")
+
+    with np.load(clean_environment / "out.npz") as written:
+        assert written["label"].tolist() == run("predict", model, rows, "--json").document["label"]
+    assert done.document == {
+        "output": str(clean_environment / "out.npz"),
+        "rows": 5,
+        "outputs": ["label", "probabilities"],
+    }
+    assert run("predict", model, rows, "-o", "o.csv", "--quiet").out == "o.csv\n"
+    assert run("predict", model, rows, "-o", "o.jsonl").out == "✓ 5 rows answered, written to o.jsonl\n"
+
+
+def test_label_columns_are_never_fed_and_others_only_ignored_when_asked(
+    run: Run, model: Path, clean_environment: Path
+) -> None:
+    np.savez(clean_environment / "r.npz", x=np.ones((2, 4), "f4"), truth=np.ones(2), extra=np.ones(2))
+
+    assert run("predict", model, "r.npz", "--json").error["code"] == 9
+    assert run("predict", model, "r.npz", "--label", "truth", "--ignore-extra").code == 0
+
+
+def test_many_rows_go_in_pieces_and_come_back_in_order(run: Run, model: Path, clean_environment: Path) -> None:
+    many = np.random.default_rng(3).normal(size=(2500, 4)).astype(np.float32)
+    np.savez(clean_environment / "many.npz", x=many)
+    np.savez(clean_environment / "last.npz", x=many[-1:])
+
+    whole = run("predict", model, "many.npz", "--json").document
+
+    assert len(whole["label"]) == 2500
+    np.testing.assert_allclose(
+        whole["probabilities"][-1:], run("predict", model, "last.npz", "--json").document["probabilities"], rtol=1e-6
+    )
+
+
+def test_rows_that_depend_on_each_other_stay_together(run: Run, clean_environment: Path) -> None:
+    rows = np.arange(3000 * 4, dtype=np.float32).reshape(3000, 4)
+    np.savez(clean_environment / "many.npz", x=rows)
+    path = saved(batch_dependent(), clean_environment / "mean.onnx")
+
+    answers = run("predict", path, "many.npz", "--json").document["y"]
+
+    np.testing.assert_allclose(answers, rows - rows.mean(axis=0), rtol=1e-3, atol=1.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        pytest.param("missing.onnx", 4, id="no file"),
+        pytest.param("fraud:9", 4, id="no version"),
+        pytest.param("nope", 4, id="no model"),
+        pytest.param("fraud@prod", 2, id="no stage"),
+        pytest.param("http://127.0.0.1:1/v2/models/fraud", 8, id="no server"),
+        pytest.param("http://127.0.0.1:1/other", 8, id="no server at all"),
+        pytest.param("http://127.0.0.1:1/v2/nonsense", 2, id="no model in the URL"),
+        pytest.param("http://", 2, id="no URL"),
+    ],
+)
+def test_a_target_that_is_not_there_is_told(run: Run, fraud: Path, rows: Path, target: str, code: int) -> None:
+    assert run("predict", target, rows, "--json").error["code"] == code
+
+
+def test_rows_that_are_not_there_are_told(run: Run, model: Path, clean_environment: Path) -> None:
+    np.savez(clean_environment / "none.npz", x=np.zeros((0, 4), "f4"))
+
+    assert run("predict", model, "none.npz", "--json").error["code"] == 9
+    assert run("predict", model, "missing.npz", "--json").error["code"] == 4
+
+
+def test_an_answer_without_a_number_is_null(run: Run, model: Path, clean_environment: Path) -> None:
+    (clean_environment / "r.json").write_text(json.dumps([{"x": [1.0, None, 0.0, 0.0]}]))
+
+    document = run("predict", model, "r.json", "--json").document
+
+    assert document["probabilities"] == [[None, None, None]]

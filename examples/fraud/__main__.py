@@ -164,7 +164,7 @@ def _report(story: Story) -> list[Path]:
 def _say_gates(story: Story, move: dict[str, object]) -> None:
     for gate in move["gates"]:
         mark = "✓" if gate["passed"] else "–"
-        story.say(f"{mark} gate {gate['name']}: {gate['measured']} (wanted {gate['threshold']})")
+        story.say(f"{mark} gate {gate['name']}: {gate['detail']}")
 
 
 def _one_row(story: Story) -> tuple[str, list[float]]:

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mlserve.core.digests import FileEntry, Manifest, digest_bytes
@@ -55,8 +56,9 @@ class ArtefactStore:
     def open_local(self, manifest: Manifest, cache: Path | None = None) -> Path:
         """The model's main file on this machine, with the files it needs beside it, all hashed in this call.
 
-        Local artefacts are served from their own folder, remote ones from ``cache`` (default: ``~/.cache/mlserve``),
-        where a second call needs no network. Raises CorruptArtefact, NotFound, Unavailable.
+        Local artefacts are served from their own folder, remote ones and those on a read-only disk from ``cache``
+        (default: ``~/.cache/mlserve``), where a second call needs no network. Raises CorruptArtefact, NotFound,
+        Unavailable.
         """
         check_paths(manifest)
         local = self._local(cache)
@@ -75,7 +77,7 @@ class ArtefactStore:
         self._blobs.probe()
 
     def _local(self, cache: Path | None) -> LocalBlobs:
-        if isinstance(self._blobs, LocalBlobs):
+        if isinstance(self._blobs, LocalBlobs) and os.access(self._blobs.root, os.W_OK):
             return self._blobs
         return LocalBlobs(cache or Path.home() / ".cache" / "mlserve")
 
@@ -95,7 +97,8 @@ class ArtefactStore:
         except OSError as error:
             raise Unavailable(f"cannot write to the cache '{local.root}': {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
 
 def check_paths(manifest: Manifest) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from mlserve.core.refs import ModelRef, Stage, did_you_mean
+from mlserve.core.refs import ModelRef, did_you_mean
 from mlserve.errors import NotFound
 from mlserve.registry.schema import model_versions, models, stages
 
@@ -35,19 +35,13 @@ def version_row(connection: Connection, ref: ModelRef) -> Row[Any]:
     if ref.holder is None:
         row = connection.execute(of_model.where(model_versions.c.version == ref.version)).first()
         if row is None:
-            latest = f"the latest is {model.last_version}" if model.last_version else "it has none yet"
+            latest = f"the latest is {model.last_version}"
             raise NotFound(f"no version {ref.version} of '{ref.name}' ({latest})", hint=f"mlserve list {ref.name}")
         return row
     held = of_model.join(stages, stages.c.version_id == model_versions.c.id).where(stages.c.stage == ref.holder.value)
     row = connection.execute(held).first()
     if row is None:
-        raise NotFound(
-            f"no version of '{ref.name}' is in {ref.holder}", hint=_how_to_fill(ref, ref.holder, model.last_version)
-        )
+        # A model is made together with its first version, so there is one to promote.
+        hint = f"mlserve promote {ref.name}:{model.last_version} --to {ref.holder}"
+        raise NotFound(f"no version of '{ref.name}' is in {ref.holder}", hint=hint)
     return row
-
-
-def _how_to_fill(ref: ModelRef, stage: Stage, last_version: int) -> str:
-    if not last_version:
-        return f"mlserve register {ref.name} MODEL.onnx"
-    return f"mlserve promote {ref.name}:{last_version} --to {stage}"

@@ -32,6 +32,9 @@ def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path("/tmp") / f"mlserve-pg-{secrets.token_hex(4)}"
     server = get_server(folder, cleanup_mode="delete")
     try:
+        # What would survive a power cut is not under test, and waiting for the disk is most of a copy's time.
+        _execute(server.get_uri(), "ALTER SYSTEM SET fsync = off")
+        _execute(server.get_uri(), "SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()

@@ -156,7 +156,8 @@ def _joined(tensors: Sequence[InputTensor]) -> Array:
         flat: list[Any] = []
         for tensor in tensors:
             flat += tensor.values
-        return convert(first, flat).reshape(-1 if len(flat) else 0, *first.shape[1:])
+        rows = sum([tensor.shape[0] for tensor in tensors])
+        return convert(first, flat).reshape(rows, *first.shape[1:])
     return np.concatenate([_joined([tensor]) for tensor in tensors])
 
 

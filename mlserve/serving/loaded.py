@@ -19,8 +19,8 @@ from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView
 Result = tuple[Waiting, Answer | Exception]
 
 LONG_RUN_S = 2e-3
-LONG_RUNS = 3
-"""A version moves off the event loop for good after this many inline runs more than LONG_RUN_S long."""
+TOLERATED_RUNS = 8
+"""A version leaves the event loop for good when, over a while, more than one inline run in this many is a long one."""
 
 
 class Loaded:
@@ -76,11 +76,13 @@ class Loaded:
             if on_drained is not None:
                 on_drained(self)
 
-    def note_inline_run(self, run_s: float) -> None:
-        """Re-decide from a running time whether the event loop is still the place for this version."""
-        if run_s > LONG_RUN_S:
-            self._long_runs += 1
-            self.is_inline = self._long_runs < LONG_RUNS
+    def note_inline_run(self, cpu_s: float) -> None:
+        """Re-decide from the processor time of a run whether the event loop is still the place for this version."""
+        if cpu_s > LONG_RUN_S:
+            self._long_runs += TOLERATED_RUNS
+            self.is_inline = self._long_runs < TOLERATED_RUNS**2
+        elif self._long_runs:
+            self._long_runs -= 1
 
     def execute(self, batch: Sequence[Waiting]) -> list[Result]:
         """Run ``batch`` and give each request its answer, or its own error.

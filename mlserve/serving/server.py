@@ -1,0 +1,240 @@
+"""One server process: bind, load, answer, follow, and on SIGTERM finish what is under way.
+
+    bind ─► load what was named (health/live answers) ─► {"event": "ready"} ─► answer and follow
+         ─► SIGTERM: not ready, finish, close ─► exit
+
+Events go to ``emit``, one mapping each, "ready" always the first; what happens before it waits until it is out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mlserve.core.refs import Stage, parse_name
+from mlserve.core.settings import ServeSettings
+from mlserve.errors import Conflict, Unsupported, UsageError
+from mlserve.runtime.threads import ThreadPlan, plan_for_throughput, usable_cores
+from mlserve.serving.engine import BatchingEngine
+from mlserve.serving.following import Follower, Upstream
+from mlserve.serving.http.front import HttpFront
+from mlserve.serving.http.limits import limits_of
+from mlserve.serving.lanes import Lanes
+from mlserve.serving.loading import Fetched, LoadOptions, Wanted, load_version
+from mlserve.serving.repository import Emit, Repository
+from mlserve.serving.threads import OneThread
+
+log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = 5e-4
+"""How soon a lane that holds the GIL gives it to the loop; Python's own 5 ms would be most of a request's time."""
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What to serve: files under their stems as version 1, and models of the registry that ``upstream`` speaks for."""
+
+    files: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+    upstream: Upstream | None = None
+
+
+def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signals:
+    """Serve until SIGTERM or SIGINT, drain, and return which of them it was. A second signal ends the drain at once.
+
+    The first event is ``{"event": "ready", "http": URL, "grpc": None, "models": ["fraud:2", …]}``; ``models`` is what
+    answers then: a model without a version in production is waited for. Raises InvalidInput for a file, or a version in
+    production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the address is
+    taken or the registry is out of reach; Unsupported for what is not offered yet.
+    """
+    _check(settings)
+    fixed = [_wanted(file) for file in targets.files]
+    _check_names([one.name for one in fixed], targets.names)
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        with runner:
+            return runner.run(_serve(targets, fixed, settings, _Events(emit)))
+    finally:
+        sys.setswitchinterval(before_s)
+        gc.unfreeze()
+
+
+class _Events:
+    """Keeps events back until "ready" is out."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._early: list[dict[str, Any]] | None = []
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._early is None:
+            self._emit(event)
+        else:
+            self._early.append(event)
+
+    def ready(self, event: dict[str, Any]) -> None:
+        early, self._early = self._early or [], None
+        for one in (event, *early):
+            self._emit(one)
+
+
+async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings, events: _Events) -> signal.Signals:
+    loop = asyncio.get_running_loop()
+    stopping = _Stopping(loop)
+    plan = plan_for_throughput(usable_cores())
+    lanes = Lanes(plan.lanes, loop)
+    lanes.start()
+    # One thread loads and one asks the registry; neither ever waits for the other.
+    loader, asker = OneThread("loader"), OneThread("registry")
+    names = [*(one.name for one in fixed), *targets.names]
+    load = partial(load_version, options=_options(settings, plan))
+    repository = Repository(names, load, loader, on_event=events)
+    engine = BatchingEngine(
+        repository,
+        lanes,
+        loop,
+        max_queue_rows=settings.max_queue_rows,
+        max_delay_s=settings.max_delay_ms / 1e3,
+    )
+    follower = Follower(
+        repository,
+        fixed,
+        upstream=targets.upstream,
+        names=targets.names,
+        executor=asker,
+        poll_s=settings.poll_s,
+        on_event=events,
+    )
+    front = HttpFront(engine, limits_of(settings))
+    is_following, drain_s = False, 0.0
+    try:
+        addresses = await front.listen(settings.host, settings.port)
+        if not await stopping.unless(follower.start()):
+            return stopping.signal
+        is_following, drain_s = True, settings.drain_s
+        _freeze()
+        events.ready(
+            {
+                "event": "ready",
+                "http": _url(*addresses[0]),
+                "grpc": None,
+                "models": [f"{loaded.name}:{loaded.version}" for loaded in repository.in_production()],
+            }
+        )
+        await stopping.unless(follower.run())
+        await stopping.wait()
+        events({"event": "draining", "signal": stopping.signal.name})
+        return stopping.signal
+    finally:
+        engine.begin_drain()
+        stopping.begin_again()
+        closing = asyncio.create_task(_close(front, follower if is_following else None, drain_s))
+        await stopping.unless(closing)
+        lanes.close(timeout_s=1.0)
+        loader.shutdown()
+        asker.shutdown()
+
+
+async def _close(front: HttpFront, follower: Follower | None, drain_s: float) -> None:
+    if follower is not None:
+        await follower.stop()
+    cut = await front.drain(drain_s)
+    if cut:
+        log.warning("%d clients were cut off after %g s", cut, drain_s)
+
+
+class _Stopping:
+    """The signal that ends the server; and coroutines that are given up when it comes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.signal = signal.SIGTERM
+        self._came = asyncio.Event()
+        for number in STOPPING:
+            loop.add_signal_handler(number, self._note, number)
+
+    def _note(self, number: signal.Signals) -> None:
+        self.signal = number
+        self._came.set()
+
+    def begin_again(self) -> None:
+        """Forget the signal that came, so that ``unless`` waits for the next."""
+        self._came.clear()
+
+    async def wait(self) -> None:
+        await self._came.wait()
+
+    async def unless(self, work: Any) -> bool:
+        """Whether ``work`` came to its end before a signal; otherwise it is cancelled. Raises what it raises."""
+        task = asyncio.ensure_future(work)
+        came = asyncio.ensure_future(self._came.wait())
+        await asyncio.wait((task, came), return_when=asyncio.FIRST_COMPLETED)
+        came.cancel()
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            return False
+        task.result()
+        return True
+
+
+def _wanted(file: Path) -> Wanted:
+    name = file.stem
+    try:
+        parse_name(name)
+    except UsageError as error:
+        raise UsageError(f"'{file}' cannot be served under its stem: {error.message}", hint=error.hint) from error
+    return Wanted(name, 1, (str(Stage.PRODUCTION),), None, partial(Fetched, file))
+
+
+def _check_names(files: Sequence[str], names: Sequence[str]) -> None:
+    if not files and not names:
+        raise UsageError("nothing to serve", hint="name a model of the registry or an .onnx file")
+    everything = [*files, *names]
+    twice = next((name for name in everything if everything.count(name) > 1), None)
+    if twice is not None:
+        raise Conflict(f"two targets are called '{twice}'", hint="a file is served under its stem: rename one")
+
+
+def _check(settings: ServeSettings) -> None:
+    if settings.workers > 1:
+        raise Unsupported(f"{settings.workers} workers are not offered yet", hint="--workers 1")
+    if settings.grpc_port != "off":
+        raise Unsupported("gRPC is not offered yet", hint="--grpc-port off")
+
+
+def _options(settings: ServeSettings, plan: ThreadPlan) -> LoadOptions:
+    return LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+
+
+def _freeze() -> None:
+    """Take what start-up made out of the collector's sight: it will be there to the end, and each look costs time."""
+    gc.collect()
+    gc.freeze()
+
+
+def _url(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ModuleNotFoundError:  # not made for Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -140,9 +140,7 @@ def view_of(
 
 def doubling(*, name: str = "fraud", features: int = 3) -> FakeModel:
     """[batch, features] FP32 in ``x``; ``y`` is twice as much."""
-    view = view_of(
-        {"x": (DType.FLOAT32, ("batch", features))}, {"y": (DType.FLOAT32, ("batch", features))}, name=name
-    )
+    view = view_of({"x": (DType.FLOAT32, ("batch", features))}, {"y": (DType.FLOAT32, ("batch", features))}, name=name)
     return FakeModel(view, lambda inputs: {"y": inputs["x"] * np.float32(2)})
 
 

@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._transport = cast(asyncio.Transport, None)
         self._state = State.OPEN
+        self._is_open = True
         self._is_writable = True
         self._is_advancing = False
         self._is_held = False
@@ -65,18 +66,25 @@ class Connection(asyncio.Protocol):
         self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._state is State.OPEN:
-            self._reader.feed(data)
-            self._advance()
+        if not self._is_open:
+            return
+        reader = self._reader
+        if not self._queue and self._is_writable and reader.is_empty:
+            exact = reader.take_exact(data)
+            if exact is not None:
+                self._begin(*exact)
+                return
+        reader.feed(data)
+        self._advance()
 
     def eof_received(self) -> bool:
         """A client that closes its side may still read (RFC 9112 §9.6): what is due to it is given, for a while."""
         if self._state is State.OPEN and self._queue:
-            self._state = State.HALF_CLOSED
+            self._enter(State.HALF_CLOSED)
         return self._state in (State.HALF_CLOSED, State.FINISHING)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = State.LOST
+        self._enter(State.LOST)
         self._forget()
         self._on_lost(self)
 
@@ -86,6 +94,10 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_writable = True
         self._advance()
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._is_open = False
 
     # What the front end calls.
 
@@ -147,7 +159,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, head, self._common)
         self._queue.append(exchange)
         if not head.keep_alive:
-            self._state = State.FINISHING
+            self._enter(State.FINISHING)
         self._answering.begin(exchange, head, body)
         if exchange.reply is not None:
             self.finish(exchange)
@@ -156,7 +168,7 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be understood, after everything before it, and end."""
         exchange = Exchange(self, None, self._common)
         self._queue.append(exchange)
-        self._state = State.FINISHING
+        self._enter(State.FINISHING)
         exchange.write(reply)
         self.finish(exchange)
 
@@ -188,7 +200,7 @@ class Connection(asyncio.Protocol):
             if is_last:
                 self._end()
                 return
-        if self._is_held or self._state is not State.OPEN or self._reader.waiting_head is not None:
+        if self._is_held or not self._is_open or not self._reader.is_empty:
             self._advance()
 
     def _end(self) -> None:
@@ -198,7 +210,7 @@ class Connection(asyncio.Protocol):
         if self._state is State.HALF_CLOSED or is_told_all or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._state = State.LINGERING
+        self._enter(State.LINGERING)
         if self._is_held:
             self._hold(False)
         self._transport.write_eof()

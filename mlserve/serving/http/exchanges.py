@@ -12,7 +12,7 @@ from mlserve.errors import MlserveError
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.replies import INTERNAL, JSON, Reply, StatusLines, failed
 from mlserve.serving.oip.decoding import Wish
-from mlserve.serving.oip.encoding import encode_answer
+from mlserve.serving.oip.encoding import encode_answer, encode_plain
 from mlserve.serving.seam import Answer, Ticket
 
 _log = logging.getLogger("mlserve.serving.http")
@@ -89,19 +89,24 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         self.line.finish(self)
 
     def _write_answer(self, answer: Answer) -> None:
-        encoded = encode_answer(answer, self.id, self.wish)
-        common, text = self.common, encoded.json
-        assert self.head is not None
-        if encoded.blobs is None:
-            if common.is_draining or not self.head.keep_alive or self.head.is_http10:
+        head, common = self.head, self.common
+        assert head is not None
+        if self.id is None and self.wish is None:
+            text = encode_plain(answer)
+            if head.is_plain and not common.is_draining:
+                self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % (
+                    common.lines.ok_json,
+                    len(text),
+                    common.ids.next(),
+                    text,
+                )
+            else:
                 self.write(Reply(200, text))
-                return
-            self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % (
-                common.lines.ok_json,
-                len(text),
-                self.request_id,
-                text,
-            )
+            return
+        encoded = encode_answer(answer, self.id, self.wish)
+        text = encoded.json
+        if encoded.blobs is None:
+            self.write(Reply(200, text))
             return
         length = len(text) + sum(map(len, encoded.blobs))
         opening = b"%binference-header-content-length: %d\r\n%b" % (

@@ -22,6 +22,7 @@ _REMEMBERED = 1024
 _REMEMBERED_BYTES = 2048
 _ENCODINGS = {b"": None, b"identity": None, b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 _MAX_DIGITS = 18
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
 _PRINTABLE = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -30,6 +31,7 @@ class Head(msgspec.Struct, gc=False, frozen=True):
 
     ``route`` is a ``Reply`` where there is nothing to route to. ``body_bytes`` is None for a chunked body.
     ``json_bytes`` is the length of the JSON before blobs, None where all is JSON. ``request_id`` is the client's own.
+    ``is_plain``: a reply needs neither an id of the client's nor a word about the connection.
     """
 
     method: bytes
@@ -42,6 +44,7 @@ class Head(msgspec.Struct, gc=False, frozen=True):
     json_bytes: int | None
     request_id: bytes | None
     encoding: str | None
+    is_plain: bool
 
 
 class Heads:
@@ -53,6 +56,9 @@ class Heads:
         self._known: dict[bytes, Head] = {}
         self._limits = limits
         self.get = self._known.get
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def parse(self, raw: bytes) -> Head | Reply:
         """The head in ``raw``, which ends with its empty line; or why the connection cannot go on."""
@@ -94,7 +100,9 @@ def parse_head(raw: bytes, limits: Limits) -> Head | Reply:
     except httptools.HttpParserUpgrade:
         pass  # an offer that nobody has to take up; the request is answered as it stands
     except httptools.HttpParserInvalidMethodError:
-        return broken(HTTPStatus.NOT_IMPLEMENTED, "the method is not known")
+        if _REQUEST_LINE.match(raw):
+            return broken(HTTPStatus.NOT_IMPLEMENTED, "the method is not known")
+        return broken(HTTPStatus.BAD_REQUEST, "not an HTTP request")
     except httptools.HttpParserError as error:
         return broken(HTTPStatus.BAD_REQUEST, f"not an HTTP request: {error}")
     if parsed.heads != 1:
@@ -122,17 +130,20 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
     json_bytes = _all(fields, b"inference-header-content-length")
     if len(json_bytes) > 1 or not all(_is_count(value) for value in json_bytes):
         return broken(HTTPStatus.BAD_REQUEST, "inference-header-content-length is no count of bytes")
+    keep_alive = _keeps_alive(fields, is_http10=is_http10)
+    request_id = printable(_last(fields, b"mlserve-request-id")) or None
     return Head(
         method=method,
         route=route_of(method, parsed.target),
         body_bytes=framing[0],
         has_length=framing[1],
-        keep_alive=_keeps_alive(fields, is_http10=is_http10),
+        keep_alive=keep_alive,
         is_http10=is_http10,
         expects_continue=bool(expectation) and not is_http10,
         json_bytes=int(json_bytes[0]) if json_bytes else None,
-        request_id=printable(_last(fields, b"mlserve-request-id")) or None,
+        request_id=request_id,
         encoding=_ENCODINGS[encoding],
+        is_plain=keep_alive and not is_http10 and request_id is None,
     )
 
 

@@ -57,37 +57,38 @@ class RequestReader:
         """The head whose body has not come whole."""
         return self._head
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of a request is here."""
+        return self._head is None and self._at >= len(self._data)
+
+    def take_exact(self, data: bytes) -> tuple[Head, bytes] | None:
+        """The request that ``data`` is, no more and no less, with a head seen before; None where that is not so.
+
+        Only while the reader ``is_empty``. It is what nearly always happens, for a fraction of the price.
+        """
+        stop = data.find(_END) + 4
+        head = self._heads.get(data[:stop])
+        if head is None or head.body_bytes is None or stop + head.body_bytes != len(data):
+            return None
+        self.taken += 1
+        return head, data[stop:]
+
     def feed(self, data: bytes) -> None:
         if self._at < len(self._data):
             self._data = self._data[self._at :] + data
         else:
             self._data = data
-            self._at = 0
+        self._at = 0
 
     def take(self) -> tuple[Head, bytes] | Reply | None:
         """The next whole request; or the last reply of a connection that cannot go on; or None: more must come."""
         if self._head is not None:
             return self._take_body(self._head)
-        data, at = self._data, self._at
-        end = data.find(_END, at)
-        if end >= 0:
-            stop = end + 4
-            head = self._heads.get(data[at:stop])
-            if head is not None and head.body_bytes is not None:
-                whole = stop + head.body_bytes
-                if whole <= len(data):
-                    self._at = whole
-                    self.taken += 1
-                    return head, data[stop:whole]
-        return self._take_slowly(end)
-
-    def _take_slowly(self, end: int) -> tuple[Head, bytes] | Reply | None:
         # Empty lines before a request line are to be ignored (RFC 9112 §2.2).
-        start = self._at
         while self._data.startswith(b"\r\n", self._at):
             self._at += 2
-        if self._at != start:
-            end = self._data.find(_END, self._at)
+        end = self._data.find(_END, self._at)
         if end < 0:
             too_long = len(self._data) - self._at > self._limits.max_header_bytes
             return broken(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) if too_long else None

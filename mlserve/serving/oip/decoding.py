@@ -66,7 +66,14 @@ def decode_infer(
         if json_bytes > len(body):
             raise InvalidInput(f"the inference header has {json_bytes} bytes, the body only {len(body)}")
         text, blobs = body[:json_bytes], memoryview(body)[json_bytes:]
-    wire, is_checked = _read(text, plan, max_depth)
+    wire: AnyRequest
+    if plan.is_uniform and len(text) < LARGE_BYTES:
+        try:
+            wire, is_checked = plan.decoder.decode(text), True
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            wire, is_checked = read_request(text, max_depth), False
+    else:
+        wire, is_checked = _read_carefully(text, plan, max_depth)
     inputs = _inputs(wire, plan, blobs, is_checked=is_checked)
     request = InferRequest(view.name, version, inputs)
     wish = None
@@ -77,8 +84,8 @@ def decode_infer(
     return Decoded(request, wire.id, wish)
 
 
-def _read(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest, bool]:
-    """The request, and whether the typed decoder has checked every element of its data."""
+def _read_carefully(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest, bool]:
+    """A large request, or one with inputs of several kinds; and whether every element of its data is checked."""
     if len(text) >= LARGE_BYTES and plan.is_numeric:
         large = try_read_large(text, plan, max_depth)
         if large is not None:
@@ -86,7 +93,7 @@ def _read(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest, bool]:
     if not plan.is_uniform:
         check_depth(text, max_depth)
     try:
-        return plan.decode(text), plan.is_uniform
+        return plan.decoder.decode(text), plan.is_uniform
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return read_request(text, max_depth), False
 

@@ -11,7 +11,7 @@ from mlserve.core.tensors import TensorSpec
 from mlserve.serving.oip.blobs import blob_of
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.plans import Plan, plan_of
-from mlserve.serving.oip.texts import row_texts, whole_text
+from mlserve.serving.oip.texts import joined, row_texts, whole_text
 from mlserve.serving.seam import Answer, AnswerTensor
 
 
@@ -22,11 +22,16 @@ class Encoded(msgspec.Struct, gc=False):
     blobs: list[bytes | memoryview] | None
 
 
+def encode_plain(answer: Answer) -> bytes:
+    """The body for ``answer`` where no id was sent and no output is a blob: what nearly every reply is."""
+    if answer.names is None and answer.stop is not None:
+        return _plain_rows(answer, answer.stop)
+    return _any(answer, None, None).json
+
+
 def encode_answer(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
     """The body for ``answer``. ``id`` is given back where one was sent; ``wish`` says which outputs are blobs."""
-    if wish is None and id is None and answer.names is None and answer.stop is not None:
-        return Encoded(_plain_rows(answer, answer.stop), None)
-    return _any(answer, id, wish)
+    return Encoded(encode_plain(answer), None) if wish is None and id is None else _any(answer, id, wish)
 
 
 def _plain_rows(answer: Answer, stop: int) -> bytes:
@@ -45,7 +50,7 @@ def _plain_rows(answer: Answer, stop: int) -> bytes:
         return b"%b%b%b" % (frame[0], texts[0][answer.start], frame[1])
     parts: list[bytes] = []
     for opening, output in zip(frame, texts, strict=False):
-        parts += (opening, b",".join(output[answer.start : stop]))
+        parts += (opening, joined(output[answer.start : stop]))
     parts.append(frame[-1])
     return b"".join(parts)
 
@@ -85,4 +90,4 @@ def _any(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
 def _text(tensor: AnswerTensor) -> bytes:
     if tensor.stop is None:
         return whole_text(tensor.batch, tensor.name, tensor.dtype)
-    return b",".join(row_texts(tensor.batch, tensor.name, tensor.dtype)[tensor.start : tensor.stop])
+    return joined(row_texts(tensor.batch, tensor.name, tensor.dtype)[tensor.start : tensor.stop])

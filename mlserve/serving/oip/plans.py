@@ -10,7 +10,7 @@ import orjson
 
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import TensorSpec
-from mlserve.serving.oip.wire import AnyRequest, element, request_decoder
+from mlserve.serving.oip.wire import element, request_decoder
 from mlserve.serving.seam import ModelView
 
 _REMEMBERED = 256
@@ -40,11 +40,6 @@ class Plan:
     is_numeric: bool
     prefix: bytes
     frames: dict[Any, tuple[bytes, ...]] = field(default_factory=dict)
-
-    def decode(self, text: bytes) -> AnyRequest:
-        """The typed request in ``text``. Raises msgspec's errors for whatever the quick way does not take."""
-        wire: AnyRequest = self.decoder.decode(text)
-        return wire
 
     def remember(self, key: Any, frame: tuple[bytes, ...]) -> tuple[bytes, ...]:
         if len(self.frames) >= _REMEMBERED:

@@ -29,6 +29,15 @@ def row_texts(batch: BatchOutputs, name: str, dtype: DType) -> list[bytes]:
     return texts
 
 
+def joined(rows: list[bytes]) -> bytes:
+    """The text of several rows. A row's text is empty only where no row has elements.
+
+    >>> joined([b"1,2", b"3,4"]), joined([b"", b""])
+    (b'1,2,3,4', b'')
+    """
+    return b",".join(rows) if rows and rows[0] else b""
+
+
 def whole_text(batch: BatchOutputs, name: str, dtype: DType) -> bytes:
     """All elements of an output, separated by commas, without brackets."""
     (text,) = _rows(batch.arrays[name].reshape(1, -1), dtype)

@@ -41,7 +41,7 @@ def wait_until_swapped(
         if left_s <= 0:
             raise DeadlineExceeded(
                 f"{move.ref} is in {move.stage}, but after {timeout_s:g} s "
-                f"{len(behind)} live servers have not swapped: {_named(behind)}",
+                f"{_counted(len(behind))} not swapped: {_named(behind)}",
                 hint=f"mlserve history {name}; the servers' logs say why they do not load it",
             )
         sleep(min(POLL_S, left_s))
@@ -51,3 +51,7 @@ def wait_until_swapped(
 
 def _named(instances: list[Instance]) -> str:
     return ", ".join(f"{instance.host} (process {instance.pid})" for instance in instances)
+
+
+def _counted(servers: int) -> str:
+    return "1 live server has" if servers == 1 else f"{servers} live servers have"

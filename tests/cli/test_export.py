@@ -1,0 +1,117 @@
+"""export of a scikit-learn pipeline: parity is the answer, exit 7 where it fails, pickles only when allowed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tests.cli.conftest import Run
+from tests.models import labelled_classifier, saved
+
+
+@pytest.fixture
+def pipeline(clean_environment: Path) -> Path:
+    """A trained pipeline of three features as ``pipeline.joblib``, and ``held_out.csv`` with its label."""
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(60, 3))
+    label = (features[:, 0] > 0).astype(int)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, label)
+    joblib.dump(model, clean_environment / "pipeline.joblib")
+    header = "a,b,c,label"
+    table = np.column_stack([features, label])
+    np.savetxt(clean_environment / "held_out.csv", table, delimiter=",", header=header, comments="", fmt="%.6f")
+    return clean_environment / "pipeline.joblib"
+
+
+def test_a_pickle_is_code_and_needs_to_be_allowed(run: Run, pipeline: Path) -> None:
+    done = run("export", pipeline, "-o", "out.onnx", "--sample", "held_out.csv", "--json")
+
+    assert done.code in (2, 9)
+    assert "--allow-pickle" in (done.error["hint"] or "") + done.error["message"]
+    assert not Path("out.onnx").exists()
+
+
+def test_an_export_proves_parity_and_leaves_the_evidence(run: Run, project: Path, pipeline: Path) -> None:
+    done = run("export", pipeline, "-o", "out.onnx", "--sample", "held_out.csv", "--allow-pickle", "--json")
+
+    report = done.document
+    assert {"output", "framework", "signature", "parity"} <= set(report)
+    assert {"passed", "max_abs", "max_rel", "rows", "rows_over"} <= set(report["parity"])
+    assert report["framework"] == "sklearn"
+    assert report["parity"]["passed"] is True
+    run("register", "fraud", "out.onnx")
+    evidence = run("show", "fraud:1", "--json").document["evidence"]
+    assert [item["origin"] for item in evidence if item["kind"] == "parity"] == ["imported"]
+
+
+def test_an_export_tells_a_person_and_a_script_what_was_made(run: Run, pipeline: Path) -> None:
+    words = ("export", pipeline, "-o", "out.onnx", "--sample", "held_out.csv", "--allow-pickle")
+
+    person, quiet = run(*words), run(*words, "--quiet")
+
+    assert person.out.startswith("✓ sklearn model exported to out.onnx (60 rows compared")
+    assert "mlserve register NAME out.onnx" in person.err
+    assert quiet.out == "out.onnx\n"
+
+
+def test_parity_that_fails_is_exit_7_and_writes_nothing(run: Run, pipeline: Path) -> None:
+    words = (
+        "export",
+        pipeline,
+        "-o",
+        "out.onnx",
+        "--sample",
+        "held_out.csv",
+        "--allow-pickle",
+        "--rtol",
+        "0",
+        "--atol",
+        "0",
+    )
+
+    script, person = run(*words, "--json"), run(*words)
+
+    assert script.code == person.code == 7
+    assert script.document["parity"]["passed"] is False
+    assert person.out.startswith("✗ out.onnx is not written:")
+    assert not Path("out.onnx").exists()
+    assert not Path("out.onnx.evidence.json").exists()
+
+
+def test_tolerances_come_from_the_settings(run: Run, project: Path, pipeline: Path) -> None:
+    (project / "mlserve.toml").write_text("[export]\nrtol = 0.0\natol = 0.0\n")
+
+    done = run("export", pipeline, "-o", "out.onnx", "--sample", "held_out.csv", "--allow-pickle")
+
+    assert done.code == 7
+
+
+def test_an_onnx_file_passes_through_with_its_checks(run: Run, clean_environment: Path) -> None:
+    saved(labelled_classifier(), clean_environment / "in.onnx")
+
+    done = run("export", "in.onnx", "-o", "out.onnx", "--json")
+
+    assert done.document["framework"] == "onnx"
+    assert json.loads(Path("out.onnx.evidence.json").read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(("missing.joblib",), 4, id="no file"),
+        pytest.param(("in.onnx", "--framework", "skleran"), 4, id="no framework"),
+        pytest.param(("in.onnx", "--sample", "missing.csv"), 4, id="no sample"),
+        pytest.param(("in.onnx", "--rtol", "x"), 2, id="no number"),
+    ],
+)
+def test_what_cannot_be_exported_is_told(run: Run, clean_environment: Path, words: tuple[str, ...], code: int) -> None:
+    saved(labelled_classifier(), clean_environment / "in.onnx")
+
+    assert run("export", *words, "-o", "out.onnx", "--allow-pickle", "--json").error["code"] == code

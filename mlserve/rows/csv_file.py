@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from mlserve.errors import InvalidInput
-from mlserve.rows.tables import Array, RawBatch, require_content, require_distinct
+from mlserve.rows.tables import Array, RawBatch, first_line, require_content, require_distinct
 
 BLOCK_BYTES = 4 << 20
 """Read at once; a row that is longer is refused."""
@@ -88,8 +88,8 @@ def _open(path: Path, columns: Collection[str]) -> pacsv.CSVStreamingReader:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidInput(f"'{path}' is not a readable CSV file: {str(error).splitlines()[0]}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{path}' is not a readable CSV file: {first_line(error)}") from error
 
 
 def _numbers(column: pa.Array) -> Array:

@@ -14,7 +14,15 @@ from typing import IO, Any
 import numpy as np
 
 from mlserve.errors import InvalidInput
-from mlserve.rows.tables import MAX_BATCH_BYTES, Array, RawBatch, require_content, require_distinct, rows_per_batch
+from mlserve.rows.tables import (
+    MAX_BATCH_BYTES,
+    Array,
+    RawBatch,
+    first_line,
+    require_content,
+    require_distinct,
+    rows_per_batch,
+)
 
 MAX_ARRAYS = 10_000
 BOMB_BYTES = 1 << 30
@@ -117,7 +125,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         # zipfile: RuntimeError for an encrypted member, NotImplementedError for an unknown compression.
-        raise InvalidInput(f"'{path}' is not a readable .npz file: {error}") from error
+        raise InvalidInput(f"'{path}' is not a readable .npz file: {first_line(error)}") from error
 
 
 def _read_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from mlserve.errors import InvalidInput
 from mlserve.rows.arrow_columns import runs_of
-from mlserve.rows.tables import RawBatch, align, require_content, require_distinct, rows_per_batch
+from mlserve.rows.tables import RawBatch, align, first_line, require_content, require_distinct, rows_per_batch
+
+_BUFFER_BYTES = 1 << 20
 
 
 class ParquetTable:
@@ -32,8 +34,8 @@ class ParquetTable:
     def batches(self, rows: int, only: Collection[str] | None = None) -> Iterator[RawBatch]:
         names = [name for name in self.columns if only is None or name in only]
         start = 0
-        # Without a buffer size the whole of each column chunk would be read at once.
-        with _reading(self.path), pq.ParquetFile(self.path, buffer_size=1 << 20) as file:
+        # By default pyarrow reads ahead until it holds all column chunks of the file.
+        with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
             size = rows_per_batch(rows, self._row_bytes)
             for batch in file.iter_batches(batch_size=size, columns=names, use_threads=False):
                 columns = {n: runs_of(batch.column(n), name=n, start=start, path=self.path) for n in names}
@@ -46,6 +48,5 @@ class ParquetTable:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        fact = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(f"'{path}' is not a readable Parquet file: {fact}") from error
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{path}' is not a readable Parquet file: {first_line(error)}") from error

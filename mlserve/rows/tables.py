@@ -65,6 +65,11 @@ def require_distinct(path: Path, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
+def first_line(error: Exception) -> str:
+    """What a library says in the first line of its message, else the name of its exception."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def rows_per_batch(rows: int, row_bytes: int) -> int:
     """How many rows of ``row_bytes`` to read at once: at most ``rows``, at least one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from mlserve.cli import app
 from mlserve.cli.app import commands, main
 from tests.cli.conftest import Run
 
@@ -239,3 +241,28 @@ def test_the_shell_completes_commands() -> None:
     )
 
     assert done.stdout.split() == ["promote"]
+
+
+class Interrupting(io.StringIO):
+    def read(self, *_: object) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["human", "json"])
+def test_ctrl_c_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    monkeypatch.setattr(sys, "stdin", Interrupting())
+
+    done = run("policy", "set", "fraud", *words)
+
+    assert (done.code, done.out) == (130, "")
+    assert "interrupted" in done.err
+    if words:
+        assert done.error["type"] == "Interrupted"
+
+
+def test_a_librarys_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    app._show_warning(UserWarning("old data\nsecond line"), UserWarning)
+    app._show_warning("", UserWarning)
+    app._show_nothing(UserWarning("old data"), UserWarning)
+
+    assert capsys.readouterr() == ("", "warning: old data\nwarning: UserWarning\n")

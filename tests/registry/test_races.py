@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import os
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+import mlserve
 from mlserve.core.refs import ModelRef, Stage
+from mlserve.errors import Conflict
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import epoch, placements
 from mlserve.registry.history import history
+from mlserve.registry.promoting import withdraw
 from mlserve.registry.store import Store
-from mlserve.registry.versions import get_version, list_versions
-from tests.registry.making import add_versions
+from mlserve.registry.versions import archive, get_version, list_versions, unarchive
+from tests.registry.making import NOON, add_versions, move
 from tests.registry.racing import NAME, Outcome, race, register_same, won
+
+REPOSITORY = Path(mlserve.__file__).parent.parent
 
 
 @pytest.mark.slow
@@ -53,6 +63,53 @@ def test_versions_registered_at_once_are_numbered_without_gap_or_duplicate(
     # Everybody registers the same `calls` models, so each has one number, whoever was first.
     assert all(own == registered[0] for own in registered)
     assert sorted(version.version for version in list_versions(store, NAME)) == list(range(1, calls + 1))
+
+
+def test_of_archiving_and_promoting_at_once_only_one_happens(store: Store, artefacts: ArtefactStore) -> None:
+    add_versions(store, artefacts, 1, NAME)
+    one = ModelRef(NAME, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            both = [pool.submit(move, store, "fraud:1"), pool.submit(archive, store, one)]
+            refused = [future for future in both if future.exception() is not None]
+
+            assert [type(future.exception()) for future in refused] == [Conflict]
+            version = get_version(store, one)
+            assert (version.state == "archived") is (version.stages == [])
+            unarchive(store, one)
+            withdraw(store, NAME, Stage.PRODUCTION, by="ann", now=NOON)
+
+
+@pytest.mark.slow
+def test_every_promotion_typed_at_once_exits_with_0_or_5(
+    store: Store, url: str, artefacts: ArtefactStore, in_full: bool
+) -> None:
+    calls = 48 if in_full else 8
+    add_versions(store, artefacts, calls, NAME)
+
+    with ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda number: _typed(url, artefacts.root, number), range(1, calls + 1)))
+
+    assert {run.returncode for run in runs} <= {0, 5}
+    answers = [json.loads(run.stdout) for run in runs if run.returncode == 0]
+    refusals = [json.loads(run.stderr)["error"] for run in runs if run.returncode == 5]
+    assert sorted(answer["generation"] for answer in answers) == list(range(1, len(answers) + 1))
+    assert {error["type"] for error in refusals} <= {"Conflict"}
+    # Who expected nothing in production can have won once at most.
+    assert len(answers) in (calls // 2, calls // 2 + 1)
+    assert {entry.generation: entry.ref for entry in history(store, NAME)} == {
+        answer["generation"]: answer["ref"] for answer in answers
+    }
+
+
+def _typed(url: str, root: str, number: int) -> subprocess.CompletedProcess[str]:
+    words = ["promote", f"{NAME}:{number}", "--to", "production", "--registry", url, "--json"]
+    words += ["--expect", "none"] if number % 2 else []
+    env = os.environ | {"MLSERVE_ARTIFACTS": root}
+    return subprocess.run(
+        [sys.executable, "-m", "mlserve", *words], capture_output=True, text=True, timeout=240, cwd=REPOSITORY, env=env
+    )
 
 
 def _spawn(work, url: str, runners: int, calls: int, *further: str) -> list:

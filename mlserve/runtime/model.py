@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from mlserve.runtime.providers import check_chosen, choose
 from mlserve.runtime.threads import ThreadPlan, plan_for_latency, usable_cores
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+
+_LOADING = re.compile(r"^Load model (from )?.* failed: ?")
 
 QUIET = 4
 """ONNX Runtime's severity "fatal": what it reports as an exception it need not print as well."""
@@ -82,19 +85,21 @@ class OnnxModel:
         return {name: ortvalues.to_array(value) for name, value in zip(names, results, strict=True)}
 
 
-def load_model(path: Path | bytes, *, device: Device = "auto", threads: ThreadPlan | None = None) -> OnnxModel:
+def load_model(
+    path: Path | bytes, *, device: Device = "auto", threads: ThreadPlan | None = None, label: str | None = None
+) -> OnnxModel:
     """The model in a file (or in bytes, without external data), ready to run on ``device``.
 
-    ``threads`` None is all usable cores for one caller. Raises NotFound for no such file, InvalidInput for one that is
-    no model or one that this ONNX Runtime cannot run, Unsupported for inputs or outputs that are no tensors, and
-    Unavailable for a device that is not there.
+    ``threads`` None is all usable cores for one caller; ``label`` is what errors call the model, if not by its path.
+    Raises NotFound for no such file, InvalidInput for one that is no model or one that this ONNX Runtime cannot run,
+    Unsupported for inputs or outputs that are no tensors, and Unavailable for a device that is not there.
     """
     plan = threads or plan_for_latency(usable_cores())
     providers = choose(device, ort.get_available_providers())
     options = _session_options(plan)
     if isinstance(path, Path) and not path.is_file():
         raise NotFound(f"no file '{path}'")
-    shown = "the model" if isinstance(path, bytes) else f"'{path}'"
+    shown = label or ("the model" if isinstance(path, bytes) else f"'{path}'")
     try:
         session = ort.InferenceSession(path, options, providers=providers)
     except Exception as error:
@@ -141,8 +146,9 @@ def _running_error(error: Exception) -> MlserveError:
 
 
 def _reason(error: Exception) -> str:
-    """ONNX Runtime's sentence without its prefix of codes, on one line."""
+    """ONNX Runtime's sentence without its prefix of codes and the path, on one line."""
     text = " ".join(str(error).split())
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
+    text = _LOADING.sub("", text).removesuffix(".")
     return text[:500] or type(error).__name__

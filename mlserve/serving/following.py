@@ -19,8 +19,9 @@ from typing import Protocol, TypeVar
 
 from mlserve.core.refs import Stage
 from mlserve.errors import MlserveError
+from mlserve.serving.events import Emit
 from mlserve.serving.loading import Fetched, Wanted
-from mlserve.serving.repository import Emit, Repository
+from mlserve.serving.repository import Repository
 
 log = logging.getLogger(__name__)
 

@@ -70,7 +70,9 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     """``wanted``, loaded and warm. Raises what fetching and ``load_model`` raise, and InvalidInput for golden rows
     that get other answers than they did."""
     fetched = wanted.fetch()
-    model = load_model(fetched.path, device=options.device, threads=options.threads)
+    # A file is known by its path; where the registry keeps its own is nobody's business.
+    label = None if wanted.digest is None else f"{wanted.name}:{wanted.version}"
+    model = load_model(fetched.path, device=options.device, threads=options.threads, label=label)
     rows = None
     if fetched.golden is not None:
         check_golden(model, fetched.golden)

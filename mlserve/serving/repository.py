@@ -20,13 +20,13 @@ from typing import Any
 
 from mlserve.core.refs import Stage, did_you_mean
 from mlserve.errors import CorruptArtefact, MlserveError, NotFound, Unavailable
+from mlserve.serving.events import Emit
 from mlserve.serving.loaded import Loaded
 from mlserve.serving.loading import Wanted
 from mlserve.serving.seam import ModelState, ModelStatus
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[dict[str, Any]], None]
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 
@@ -228,14 +228,14 @@ def _not_there(name: str, version: int | None, entry: _Entry) -> MlserveError:
         if version == entry.loading:
             return Unavailable(f"{name}:{version} is still loading")
         if version in entry.failures:
-            return Unavailable(f"{name}:{version} cannot be loaded: {entry.failures[version].reason}")
+            return Unavailable(f"{name}:{version} is not ready: {entry.failures[version].reason}")
         there = ", ".join(str(loaded) for loaded in sorted(entry.versions)) or "none"
         return NotFound(f"version {version} of '{name}' is not loaded (loaded: {there})")
     if entry.loading is not None:
         return Unavailable(f"model '{name}' is still loading")
     if entry.failures:
         failure = next(iter(entry.failures.values()))
-        return Unavailable(f"model '{name}' cannot be loaded: {failure.reason}")
+        return Unavailable(f"model '{name}' is not ready: {failure.reason}")
     return Unavailable(
         f"model '{name}' has no version in production yet", hint=f"mlserve promote {name}:VERSION --to production"
     )

@@ -3,7 +3,7 @@
     bind ─► load what was named (health/live answers) ─► {"event": "ready"} ─► answer and follow
          ─► SIGTERM: not ready, finish, close ─► exit
 
-Events go to ``emit``, one mapping each, "ready" always the first; what happens before it waits until it is out.
+Events go to ``emit``, one mapping each, "ready" always the first.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, Unsupported, UsageError
 from mlserve.runtime.threads import ThreadPlan, plan_for_throughput, usable_cores
 from mlserve.serving.engine import BatchingEngine
+from mlserve.serving.events import Emit, Events
 from mlserve.serving.following import Follower, Upstream
 from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import limits_of
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loading import Fetched, LoadOptions, Wanted, load_version
-from mlserve.serving.repository import Emit, Repository
+from mlserve.serving.repository import Repository
 from mlserve.serving.threads import OneThread
 
 log = logging.getLogger(__name__)
@@ -64,34 +65,17 @@ def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signa
     runner = asyncio.Runner(loop_factory=_loop_factory())
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    events = Events(emit)
     try:
         with runner:
-            return runner.run(_serve(targets, fixed, settings, _Events(emit)))
+            return runner.run(_serve(targets, fixed, settings, events))
     finally:
+        events.close(timeout_s=1.0)
         sys.setswitchinterval(before_s)
         gc.unfreeze()
 
 
-class _Events:
-    """Keeps events back until "ready" is out."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._early: list[dict[str, Any]] | None = []
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        if self._early is None:
-            self._emit(event)
-        else:
-            self._early.append(event)
-
-    def ready(self, event: dict[str, Any]) -> None:
-        early, self._early = self._early or [], None
-        for one in (event, *early):
-            self._emit(one)
-
-
-async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings, events: _Events) -> signal.Signals:
+async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings, events: Events) -> signal.Signals:
     loop = asyncio.get_running_loop()
     stopping = _Stopping(loop)
     plan = plan_for_throughput(usable_cores())

@@ -115,7 +115,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_in_place() -> None:
         assert world.repository.holds("m", "production", 1)
         assert not world.repository.holds("m", "production", 2)
         assert not world.repository.holds("n", "production", 2)
-        with pytest.raises(Unavailable, match="m:2 cannot be loaded: it is broken"):
+        with pytest.raises(Unavailable, match="m:2 is not ready: it is broken"):
             world.ask("m", 2, x=ONE)
         assert events(world, "failed") == [("m", 2)]
         assert [(line.version, line.state, line.reason) for line in world.engine.models()] == [

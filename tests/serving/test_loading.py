@@ -1,0 +1,116 @@
+"""From a file to a version that answers."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from mlserve.errors import InvalidInput, NotFound
+from mlserve.runtime.certificate import Certificate
+from mlserve.runtime.golden import make_golden
+from mlserve.runtime.model import load_model
+from mlserve.runtime.threads import ThreadPlan
+from mlserve.serving.loading import UNKNOWN_COSTS, Fetched, LoadOptions, Wanted, load_version
+from tests import models
+
+OPTIONS = LoadOptions("cpu", ThreadPlan(2, 1), None, warmup_s=5.0)
+FORGED = Certificate(True, "exact", 0.0, 0, "forged", "CPUExecutionProvider", 1)
+
+
+def wanted(tmp_path: Path, proto: onnx.ModelProto, **more: Any) -> Wanted:
+    path = models.saved(proto, tmp_path / "model.onnx")
+    return Wanted("m", 3, ("production",), "d", lambda: Fetched(path, **more))
+
+
+def golden(proto: onnx.ModelProto, rows: dict[str, Any]) -> bytes:
+    return make_golden(load_model(proto.SerializeToString(), device="cpu"), rows)
+
+
+def test_a_version_is_loaded_certified_and_timed(tmp_path: Path) -> None:
+    loaded = load_version(wanted(tmp_path, models.classifier()), OPTIONS)
+
+    assert (loaded.name, loaded.version, loaded.digest) == ("m", 3, "d")
+    assert loaded.certificate.batchable
+    assert loaded.max_rows > 1
+    assert loaded.view.providers == ("CPUExecutionProvider",)
+
+
+def test_a_model_that_is_not_batchable_runs_one_request_a_time(tmp_path: Path) -> None:
+    loaded = load_version(wanted(tmp_path, models.fixed_shape()), OPTIONS)
+
+    assert not loaded.view.is_batchable
+    assert loaded.max_rows == 1
+
+
+def test_a_model_with_control_flow_or_a_slow_one_runs_in_lanes(tmp_path: Path) -> None:
+    assert not load_version(wanted(tmp_path, models.with_control_flow()), OPTIONS).is_inline
+    assert not load_version(wanted(tmp_path, models.slow(width=256, layers=128)), OPTIONS).is_inline
+
+
+def test_the_batch_size_asked_for_is_taken(tmp_path: Path) -> None:
+    options = replace(OPTIONS, max_batch=5)
+
+    assert load_version(wanted(tmp_path, models.classifier()), options).max_rows == 5
+    assert load_version(wanted(tmp_path, models.fixed_shape()), options).max_rows == 1
+
+
+def test_a_certificate_is_believed_where_it_was_made_and_made_again_elsewhere(tmp_path: Path) -> None:
+    here = load_version(wanted(tmp_path, models.classifier(), certificate=FORGED), OPTIONS)
+    elsewhere = load_version(wanted(tmp_path, models.classifier(), certificate=replace(FORGED, threads=9)), OPTIONS)
+
+    assert here.certificate is FORGED
+    assert elsewhere.certificate.reason != "forged"
+
+
+def test_golden_rows_are_checked_and_used_for_the_probe(tmp_path: Path) -> None:
+    rows = {"x": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)}
+    proto = models.classifier(seed=0)
+
+    loaded = load_version(wanted(tmp_path, proto, golden=golden(proto, rows)), OPTIONS)
+
+    assert loaded.certificate.batchable
+    with pytest.raises(InvalidInput, match="golden rows"):
+        load_version(wanted(tmp_path, models.classifier(seed=1), golden=golden(proto, rows)), OPTIONS)
+
+
+def test_golden_rows_of_a_scalar_model_are_fine(tmp_path: Path) -> None:
+    proto = models.scalar()
+
+    loaded = load_version(wanted(tmp_path, proto, golden=golden(proto, {"x": np.array(2, np.float32)})), OPTIONS)
+
+    assert not loaded.certificate.batchable
+
+
+def test_made_up_rows_that_the_model_refuses_are_a_note_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "g",
+        [value("ids", onnx.TensorProto.INT64, ["n"])],
+        [value("y", onnx.TensorProto.FLOAT, ["n"])],
+        [onnx.numpy_helper.from_array(np.zeros(1, np.float32), "table")],
+    )
+    proto = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
+
+    with caplog.at_level(logging.WARNING):
+        loaded = load_version(wanted(tmp_path, proto, certificate=FORGED), OPTIONS)
+
+    assert "m:3 refused the warm-up rows made up for it" in caplog.text
+    assert loaded.is_inline is UNKNOWN_COSTS.is_inline is False
+
+
+def test_what_cannot_be_loaded_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+
+    with pytest.raises(InvalidInput, match=r"bad\.onnx' cannot be loaded"):
+        load_version(Wanted("m", 1, (), None, lambda: Fetched(tmp_path / "bad.onnx")), OPTIONS)
+    with pytest.raises(NotFound):
+        load_version(Wanted("m", 1, (), None, lambda: Fetched(tmp_path / "none.onnx")), OPTIONS)

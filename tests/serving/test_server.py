@@ -1,0 +1,280 @@
+"""A whole server in this process: real sockets, real signals, real registry."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from mlserve.core.settings import ServeSettings
+from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, Unsupported, UsageError
+from mlserve.registry.artefacts import ArtefactStore
+from mlserve.registry.following import live_instances
+from mlserve.registry.migrating import upgrade
+from mlserve.registry.store import Store, open_store
+from mlserve.serving.registry import Identity, RegistryUpstream
+from mlserve.serving.server import Targets, serve
+from tests import models
+from tests.registry.making import NOON, add_version, move
+
+ANY_PORT = ServeSettings(port=0, poll_s=0.01, drain_s=5.0, warmup_s=2.0)
+ROW = [0.5, -1.0, 2.0, 0.25]
+
+
+class Client:
+    """A keep-alive client that asserts nothing but that the server answers."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+
+    def get(self, path: str) -> int:
+        self.connection.request("GET", path)
+        response = self.connection.getresponse()
+        response.read()
+        return response.status
+
+    def infer(self, model: str, values: list[float] = ROW) -> tuple[int, dict[str, Any]]:
+        body = {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": values}]}
+        self.connection.request("POST", f"/v2/models/{model}/infer", json.dumps(body))
+        response = self.connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+class Story:
+    """Runs a server on this thread, and what a client does on another, from "ready" until it returns."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.failure: BaseException | None = None
+        self._changed = threading.Condition()
+        self._told: Callable[[Client], None] | None = None
+
+    def run(self, targets: Targets, told: Callable[[Client], None], settings: ServeSettings = ANY_PORT,
+            ending: signal.Signals = signal.SIGTERM) -> signal.Signals:  # fmt: skip
+        self._told, self._ending = told, ending
+        ended = serve(targets, settings, self.emit)
+        if self.failure is not None:
+            raise self.failure
+        return ended
+
+    def emit(self, event: dict[str, Any]) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+        if event["event"] == "ready":
+            threading.Thread(target=self._tell, args=(event["http"],)).start()
+
+    def until(self, **wanted: Any) -> None:
+        """Until such an event was told."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(wanted.items() <= event.items() for event in self.events), 60.0)
+
+    def _tell(self, url: str) -> None:
+        try:
+            assert self._told is not None
+            client = Client(url)
+            self._told(client)
+            client.connection.close()
+        except BaseException as error:
+            self.failure = error
+        finally:
+            os.kill(os.getpid(), self._ending)
+
+
+def saved(tmp_path: Path, name: str = "iris.onnx", seed: int = 0) -> Path:
+    return models.saved(models.classifier(seed=seed), tmp_path / name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    upgrade(url)
+    return open_store(url)
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> ArtefactStore:
+    return ArtefactStore(str(tmp_path / "artefacts"))
+
+
+@pytest.fixture
+def upstream(store: Store, artefacts: ArtefactStore) -> RegistryUpstream:
+    return RegistryUpstream(store, artefacts, Identity("i1", "host", os.getpid(), NOON), lambda: NOON)
+
+
+def test_files_are_served_under_their_stems_and_sigterm_ends_it(tmp_path: Path) -> None:
+    story = Story()
+    switch_interval_s = sys.getswitchinterval()
+
+    def told(client: Client) -> None:
+        status, answer = client.infer("iris")
+        assert (status, answer["model_version"]) == (200, "1")
+        assert np.isclose(sum(answer["outputs"][0]["data"]), 1.0)
+        assert client.get("/v2/health/ready") == client.get("/v2/health/live") == 200
+        assert client.infer("other")[0] == 200
+        assert client.infer("nobody")[0] == 404
+
+    ended = story.run(Targets(files=(saved(tmp_path), saved(tmp_path, "other.onnx"))), told)
+
+    assert ended is signal.SIGTERM
+    ready = story.events[0]
+    assert ready["event"] == "ready"
+    assert ready["http"].startswith("http://127.0.0.1:")
+    assert ready["grpc"] is None
+    assert ready["models"] == ["iris:1", "other:1"]
+    assert story.events[-1] == {"event": "draining", "signal": "SIGTERM"}
+    assert sys.getswitchinterval() == switch_interval_s
+
+
+def test_interrupting_ends_it_too_and_is_told_apart(tmp_path: Path) -> None:
+    assert Story().run(Targets(files=(saved(tmp_path),)), lambda client: None, ending=signal.SIGINT) is signal.SIGINT
+
+
+def test_a_promotion_swaps_while_a_client_keeps_asking(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    for seed in (1, 2):
+        add_version(store, artefacts, "fraud", models.classifier(seed=seed).SerializeToString())
+    move(store, "fraud:1")
+    story = Story()
+
+    def told(client: Client) -> None:
+        versions: list[str] = []
+
+        def ask(until: str) -> None:
+            while not versions or versions[-1] != until:
+                status, answer = client.infer("fraud")
+                assert status == 200
+                versions.append(answer["model_version"])
+
+        ask("1")
+        move(store, "fraud:2")
+        ask("2")
+        move(store, "fraud:1")
+        ask("1")
+        assert [version for version, last in zip(versions, ["", *versions], strict=False) if version != last] == list(
+            "121"
+        )
+        assert live_instances(store, NOON)
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+    assert story.events[0]["models"] == ["fraud:1"]
+    assert [event["version"] for event in story.events if event["event"] == "swapped"] == [1, 2, 1]
+    assert live_instances(store, NOON) == []
+
+
+def test_without_a_version_in_production_it_starts_is_not_ready_and_waits(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    add_version(store, artefacts, "fraud", models.classifier().SerializeToString())
+    story = Story()
+
+    def told(client: Client) -> None:
+        assert client.get("/v2/health/live") == 200
+        assert client.get("/v2/health/ready") != 200
+        assert client.infer("fraud")[0] == 503
+        move(store, "fraud:1")
+        story.until(event="swapped", version=1)
+        assert client.get("/v2/health/ready") == 200
+        assert client.infer("fraud")[0] == 200
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+    assert story.events[0]["models"] == []
+
+
+def test_a_promotion_of_a_broken_version_changes_nothing(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    add_version(store, artefacts, "fraud", models.classifier().SerializeToString())
+    add_version(store, artefacts, "fraud", b"no model at all")
+    move(store, "fraud:1")
+    story = Story()
+
+    def told(client: Client) -> None:
+        move(store, "fraud:2")
+        story.until(event="failed", version=2)
+        assert client.infer("fraud")[1]["model_version"] == "1"
+        assert client.get("/v2/health/ready") == 200
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+
+def test_a_file_that_cannot_be_loaded_ends_the_start_and_is_named(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+
+    with pytest.raises(InvalidInput, match=r"bad\.onnx' cannot be loaded"):
+        serve(Targets(files=(saved(tmp_path), bad)), ANY_PORT, print)
+    with pytest.raises(NotFound, match=r"none\.onnx"):
+        serve(Targets(files=(tmp_path / "none.onnx",)), ANY_PORT, print)
+
+
+def test_a_broken_version_in_production_or_an_unknown_model_ends_the_start(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    add_version(store, artefacts, "fraud", b"no model at all")
+    move(store, "fraud:1")
+
+    with pytest.raises(InvalidInput, match="fraud:1 cannot be loaded: Protobuf parsing failed"):
+        serve(Targets(names=("fraud",), upstream=upstream), ANY_PORT, print)
+    with pytest.raises(NotFound, match="fruad"):
+        serve(Targets(names=("fruad",), upstream=upstream), ANY_PORT, print)
+
+
+def test_an_address_that_is_taken_is_unavailable(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Unavailable, match="cannot listen"):
+        serve(Targets(files=(saved(tmp_path),)), ServeSettings(port=taken.getsockname()[1]), print)
+
+
+def test_a_signal_while_it_loads_ends_it_without_a_word(store: Store, upstream: RegistryUpstream) -> None:
+    class Slow:
+        """A registry that answers after the signal only."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(upstream, name)
+
+        def epoch(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            release.wait(60.0)
+            return 1
+
+    release, seen = threading.Event(), []
+
+    ended = serve(Targets(names=("fraud",), upstream=Slow()), ANY_PORT, seen.append)  # type: ignore[arg-type]
+    release.set()
+
+    assert ended is signal.SIGTERM
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "settings", "error"),
+    [
+        pytest.param((), (), ANY_PORT, UsageError, id="nothing"),
+        pytest.param(("a/m.onnx", "b/m.onnx"), (), ANY_PORT, Conflict, id="two files of one stem"),
+        pytest.param(("m.onnx",), ("m",), ANY_PORT, Conflict, id="a file called as a model"),
+        pytest.param(("naïve model.onnx",), (), ANY_PORT, UsageError, id="a stem that is no name"),
+        pytest.param(("m.onnx",), (), ServeSettings(workers=2), Unsupported, id="workers"),
+        pytest.param(("m.onnx",), (), ServeSettings(grpc_port=8001), Unsupported, id="grpc"),
+    ],
+)
+def test_what_cannot_be_served_is_said_before_anything_starts(
+    files: tuple[str, ...], names: tuple[str, ...], settings: ServeSettings, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        serve(Targets(tuple(map(Path, files)), names), settings, print)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, cast
 
@@ -81,7 +82,7 @@ async def run_closed_loop(
     clients: list[_Client] = []
     try:
         for number in range(concurrency):
-            _, client = await loop.create_connection(lambda start=number: _Client(load, start), host, port)  # type: ignore[misc] # mypy cannot infer a lambda's default
+            _, client = await loop.create_connection(partial(_Client, load, number), host, port)
             clients.append(client)
     except OSError as error:
         raise Unavailable(f"nobody answers at {host}:{port}: {error}") from error

@@ -67,7 +67,7 @@ class Answering:
             route.version,
             body,
             json_bytes=head.json_bytes,
-            now_s=self._clock(),
+            clock=self._clock,
             max_depth=limits.max_json_depth,
         )
         exchange.id = decoded.id

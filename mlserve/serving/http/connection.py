@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._transport = cast(asyncio.Transport, None)
         self._state = State.OPEN
-        self._is_open = True
+        # Open, writable, nothing half received, nothing held back: what comes next may be taken the short way.
+        self._is_quick = True
         self._is_writable = True
         self._is_advancing = False
         self._is_held = False
@@ -66,16 +67,14 @@ class Connection(asyncio.Protocol):
         self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_open:
-            return
-        reader = self._reader
-        if not self._queue and self._is_writable and reader.is_empty:
-            exact = reader.take_exact(data)
+        if self._is_quick and not self._queue:
+            exact = self._reader.take_exact(data)
             if exact is not None:
                 self._begin(*exact)
                 return
-        reader.feed(data)
-        self._advance()
+        if self._state is State.OPEN:
+            self._reader.feed(data)
+            self._advance()
 
     def eof_received(self) -> bool:
         """A client that closes its side may still read (RFC 9112 §9.6): what is due to it is given, for a while."""
@@ -89,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        self._is_writable = False
+        self._is_writable = self._is_quick = False
 
     def resume_writing(self) -> None:
         self._is_writable = True
@@ -97,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def _enter(self, state: State) -> None:
         self._state = state
-        self._is_open = False
+        self._is_quick = False
 
     # What the front end calls.
 
@@ -139,6 +138,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._begin(*message)
         self._is_advancing = False
+        self._is_quick = self._state is State.OPEN and not held and self._reader.is_empty
         if held is not self._is_held:
             self._hold(held)
         if self._reader.waiting_head is not None:
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
             if is_last:
                 self._end()
                 return
-        if self._is_held or not self._is_open or not self._reader.is_empty:
+        if not self._is_quick:
             self._advance()
 
     def _end(self) -> None:

@@ -79,30 +79,32 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     def deliver(self, outcome: Answer | Exception) -> None:
         """Called by the engine, once: make the reply and let the connection write it."""
         self.ticket = None
-        if isinstance(outcome, Answer):
-            try:
+        try:
+            if isinstance(outcome, Exception):
+                self.fail(outcome)
+            elif self.id is None and self.wish is None:
+                self._write_plain(outcome)
+            else:
                 self._write_answer(outcome)
-            except Exception as error:  # a bug of ours must not take the batch's other answers with it
-                self.fail(error)
-        else:
-            self.fail(outcome)
+        except Exception as error:  # a bug of ours must not take the batch's other answers with it
+            self.fail(error)
         self.line.finish(self)
 
+    def _write_plain(self, answer: Answer) -> None:
+        common = self.common
+        text = encode_plain(answer)
+        if self.head is not None and self.head.is_plain and not common.is_draining:
+            self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % (
+                common.lines.ok_json,
+                len(text),
+                common.ids.next(),
+                text,
+            )
+        else:
+            self.write(Reply(200, text))
+
     def _write_answer(self, answer: Answer) -> None:
-        head, common = self.head, self.common
-        assert head is not None
-        if self.id is None and self.wish is None:
-            text = encode_plain(answer)
-            if head.is_plain and not common.is_draining:
-                self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % (
-                    common.lines.ok_json,
-                    len(text),
-                    common.ids.next(),
-                    text,
-                )
-            else:
-                self.write(Reply(200, text))
-            return
+        common = self.common
         encoded = encode_answer(answer, self.id, self.wish)
         text = encoded.json
         if encoded.blobs is None:

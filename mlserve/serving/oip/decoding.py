@@ -6,7 +6,9 @@ is the engine's check, the same for every protocol.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -49,13 +51,13 @@ def decode_infer(
     body: bytes,
     *,
     json_bytes: int | None = None,
-    now_s: float = 0.0,
+    clock: Callable[[], float] = monotonic,
     max_depth: int = MAX_JSON_DEPTH,
 ) -> Decoded:
     """The request in ``body``, for the version ``view``; ``version`` is what the client asked for.
 
     ``json_bytes`` is the length of the JSON before the blobs: None if all is JSON, 0 if the body is one bare tensor.
-    ``now_s`` is the clock that a ``timeout`` parameter (µs) counts from. Raises InvalidInput, Unsupported.
+    ``clock`` is what a ``timeout`` parameter (µs) counts from, in seconds. Raises InvalidInput, Unsupported.
     """
     plan = plan_of(view)
     blobs = memoryview(b"")
@@ -80,7 +82,7 @@ def decode_infer(
     if wire.outputs is not None or wire.parameters is not None:
         parameters = wire.parameters or {}
         request.outputs, wish = _wishes(wire.outputs or (), parameters, view)
-        request.deadline_s = _deadline(parameters, now_s)
+        request.deadline_s = _deadline(parameters, clock)
     return Decoded(request, wire.id, wish)
 
 
@@ -181,13 +183,13 @@ def _flag(parameters: dict[str, Parameter], name: str, of: str) -> bool | None:
     return value
 
 
-def _deadline(parameters: dict[str, Parameter], now_s: float) -> float | None:
+def _deadline(parameters: dict[str, Parameter], clock: Callable[[], float]) -> float | None:
     timeout = parameters.get("timeout")
     if timeout is None or timeout == 0:
         return None
     if type(timeout) is not int or timeout < 0:
         raise InvalidInput(f"timeout is {timeout!r}, not a count of microseconds")
-    return now_s + min(timeout, 1 << 62) * _MICROSECONDS
+    return clock() + min(timeout, 1 << 62) * _MICROSECONDS
 
 
 def _raw_binary(plan: Plan, version: int | None, body: bytes) -> Decoded:

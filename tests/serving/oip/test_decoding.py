@@ -165,7 +165,7 @@ def test_inputs_of_several_kinds_are_each_read_as_their_own() -> None:
 def test_the_id_the_outputs_and_the_deadline_come_along() -> None:
     body = request([1, 2, 3], [1, 3], id="a7", outputs=[{"name": "y"}], parameters={"timeout": 2_500_000})
 
-    result = decoded(body, now_s=10.0)
+    result = decoded(body, clock=lambda: 10.0)
 
     assert result.id == "a7"
     assert result.request.outputs == ("y",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -67,8 +68,11 @@ def _as_arrow(name: str, array: Array) -> pa.Array:
     if array.dtype.kind == "c":
         raise Unsupported(f"output '{name}' holds complex numbers", hint="write it as .npz")
     values = pa.array(np.ascontiguousarray(array).ravel(), pa.string() if array.dtype.kind == "O" else None)
-    for length in reversed(array.shape[1:]):
-        values = pa.FixedSizeListArray.from_arrays(values, length)
+    for axis in range(array.ndim - 1, 0, -1):
+        offsets = np.arange(math.prod(array.shape[:axis]) + 1) * array.shape[axis]
+        is_large = offsets[-1] > np.iinfo(np.int32).max
+        lists = pa.LargeListArray if is_large else pa.ListArray
+        values = lists.from_arrays(pa.array(offsets, pa.int64() if is_large else pa.int32()), values)
     return values
 
 

@@ -40,6 +40,9 @@ def read(path: Path, name: str = "a", rows: int = 100) -> list[np.ndarray]:
         pytest.param(pa.array([[1, 2], [3, 4]], pa.list_(pa.int8(), 2)), [[1, 2], [3, 4]], np.int8, id="fixed lists"),
         pytest.param(pa.array([[1], [3]], pa.large_list(pa.int8())), [[1], [3]], np.int8, id="large lists"),
         pytest.param(pa.array([[["a"]], [["b"]]]), [[["a"]], [["b"]]], np.object_, id="lists of lists of text"),
+        pytest.param(
+            pa.array([[[], []]], pa.list_(pa.list_(pa.int8()))), [[[], []]], np.int8, id="empty lists in lists"
+        ),
         pytest.param(pa.array([[], []], pa.list_(pa.int8())), [[], []], np.int8, id="empty lists"),
     ],
 )
@@ -62,6 +65,12 @@ def test_types(tmp_path: Path, column: pa.Array, values: list, dtype: type):
 )
 def test_a_null_among_numbers_is_nan(tmp_path: Path, column: pa.Array, values: list):
     np.testing.assert_array_equal(read(written(tmp_path, a=column))[0], values)
+
+
+def test_an_unknown_extension_type_is_read_as_what_it_is_made_of(tmp_path: Path):
+    column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0123456789abcdef"], pa.binary(16)))
+
+    assert read(written(tmp_path, a=column))[0].tolist() == ["0123456789abcdef"]
 
 
 def test_times_are_in_utc(tmp_path: Path):

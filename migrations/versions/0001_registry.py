@@ -98,7 +98,7 @@ def upgrade() -> None:
     op.create_index("ix_model_versions_digest", "model_versions", ["digest"])
     op.create_table(
         "version_files",
-        _version_key("version_files"),
+        _version_key(),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("digest", DIGEST, nullable=False),
@@ -111,7 +111,7 @@ def upgrade() -> None:
     op.create_index("ix_version_files_digest", "version_files", ["digest"])
     op.create_table(
         "version_metrics",
-        _version_key("version_metrics"),
+        _version_key(),
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         *_of_version("version_metrics", "name"),
@@ -120,7 +120,7 @@ def upgrade() -> None:
     for table in ("version_params", "version_tags"):
         op.create_table(
             table,
-            _version_key(table),
+            _version_key(),
             sa.Column("name", sa.String(128), nullable=False),
             sa.Column("value", sa.Text(), nullable=False),
             sa.Column("number", sa.Double(), nullable=True),
@@ -239,7 +239,7 @@ def _create_records() -> None:
     )
 
 
-def _version_key(table: str) -> sa.Column[int]:
+def _version_key() -> sa.Column[int]:
     return sa.Column("version_id", ID, nullable=False)
 
 

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from mlserve.cli.completing import complete_ref
-from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag, RegistryUrl
+from mlserve.cli.options import (
+    ConfigFile,
+    GroupRole,
+    IgnoreExtra,
+    JsonFlag,
+    KeyRole,
+    LabelRole,
+    QuietFlag,
+    RegistryUrl,
+    TimeRole,
+)
 from mlserve.cli.output import Output
 
 
@@ -30,7 +40,15 @@ def quantize(
     target: Annotated[
         Literal["cpu", "cuda", "tensorrt"] | None, typer.Option(help="Where it will run; default cpu.")
     ] = None,
+    confident: Annotated[
+        bool, typer.Option("--confident", help="Judge the worst drop that the interval allows, not the one measured.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write the model although the gate says no.")] = False,
+    label: LabelRole = "label",
+    group: GroupRole = "group",
+    key: KeyRole = "key",
+    time: TimeRole = "time",
+    ignore_extra: IgnoreExtra = False,
     registry: RegistryUrl = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
@@ -42,6 +60,7 @@ def quantize(
     """
     from mlserve import wiring
     from mlserve.quantize.quantizing import quantize as run
+    from mlserve.rows.reading import Roles
     from mlserve.wiring.predicting import is_path, model_file
 
     out = Output.for_flags(json=as_json, quiet=quiet)
@@ -64,16 +83,25 @@ def quantize(
             max_drop=settings.quantize.max_drop,
             min_speedup=settings.quantize.min_speedup,
             target=settings.quantize.target,
+            confident=confident,
             force=force,
+            roles=Roles(label=label, group=group, key=key, time=time),
+            ignore_extra=ignore_extra,
             by=wiring.user_of(settings),
             now=wiring.now(),
             progress=progress,
         )
-    figures = f"{report.size_ratio:.2f} × the size, {report.speedup:.2f} × the speed"
-    if report.passed:
-        out.result(f"{model} as {report.method}: {output} ({figures})", report, made=str(output))
-        parent = "" if is_path(model) else f" --parent {model}"
-        out.hint(f"mlserve register NAME {output}{parent}")
-        return
-    out.result(f"{output} is not written: {'; '.join(report.reasons)} ({figures})", report, good=False)
-    raise typer.Exit(7)
+    for note in report.notes:
+        out.warn(note)
+    figures = f"{report.size_ratio:.2f}× smaller, {report.speedup:.2f}× as fast"
+    if report.metric is not None:
+        low, high = report.metric.interval
+        change = f"{report.metric.before:.4g} → {report.metric.after:.4g}, drop {low:.2g} to {high:.2g} with 95 %"
+        figures = f"{figures}, {report.metric.name} {change}"
+    if report.output is None:
+        out.result(f"{output} is not written: {'; '.join(report.reasons)} ({figures})", report, good=False)
+        raise typer.Exit(7)
+    forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
+    out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
+    parent = "" if is_path(model) else f" --parent {model}"
+    out.hint(f"mlserve register NAME {output}{parent}")

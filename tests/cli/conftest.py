@@ -13,6 +13,14 @@ import pytest
 
 from mlserve.cli.app import main
 from tests.models import labelled_classifier, saved
+from tests.registry.conftest import (  # noqa: F401 (fixtures: registries on both dialects)
+    dialect,
+    empty_url,
+    postgres_template,
+    postgres_uri,
+    sqlite_template,
+    url,
+)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,18 @@ def test_doctor_tells_an_onnxruntime_that_cannot_be_imported(run: Run, monkeypat
     assert "onnxruntime: cannot be imported" in run("doctor", "--json").error["message"]
 
 
+def test_doctor_tells_two_onnxruntimes_in_one_environment(
+    run: Run, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        folder = clean_environment / "site" / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(clean_environment / "site"))
+
+    assert "both onnxruntime and onnxruntime-gpu are installed" in run("doctor", "--json").error["message"]
+
+
 def test_db_commands_agree_on_the_revision(run: Run, project: Path) -> None:
     upgraded, current, checked = (run("db", word, "--json").document for word in ("upgrade", "current", "check"))
 

@@ -1,9 +1,10 @@
-"""Writing a file whole or not at all: beside the target, then renamed over it."""
+"""Writing whole or not at all: beside the target, then renamed over it; one file, or several that belong together."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,3 +29,36 @@ def replacing(target: Path) -> Iterator[Path]:
         raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """``target``'s own name in a hidden folder beside it, to make files in; ``release`` keeps them, else they are gone.
+
+    Raises InvalidInput when the folder around ``target`` is missing or cannot be written.
+    """
+    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error
+    try:
+        yield folder / target.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def release(staged: Path, target: Path) -> None:
+    """Rename every file of ``staged``'s folder to beside ``target``: weights, then ``target``, then what describes it.
+
+    An older ``TARGET.data`` and ``TARGET.evidence.json`` are removed first: they belong to bytes that are going.
+    Raises InvalidInput when a rename fails.
+    """
+    fresh = sorted(staged.parent.iterdir(), key=lambda path: (path.name.endswith(".json"), path == staged, path.name))
+    try:
+        for companion in (target.with_name(f"{target.name}.data"), target.with_name(f"{target.name}.evidence.json")):
+            companion.unlink(missing_ok=True)
+        for path in fresh:
+            path.replace(target.with_name(path.name))
+    except OSError as error:
+        raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error

@@ -1,0 +1,193 @@
+"""``export``: from what the user typed to an ONNX file that has been shown to answer as the original does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from mlserve.core.digests import canonical_json, digest_file
+from mlserve.core.evidence import tool_versions, write_sidecar
+from mlserve.core.files import release, staging
+from mlserve.core.progress import Progress, silent
+from mlserve.core.settings import ExportSettings
+from mlserve.core.tensors import Signature
+from mlserve.errors import InvalidInput
+from mlserve.export.axes import parse_axes
+from mlserve.export.cases import edge_cases, is_batched, shape_cases
+from mlserve.export.exporter import Arrays, Conversion, Request
+from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
+from mlserve.export.loading import load_source
+from mlserve.export.parity import Case, Parity, chunks, measure_parity, reasons, remarks
+from mlserve.export.reporting import ExportReport, evidence_of
+from mlserve.graph.document import check_graph, save_graph
+from mlserve.graph.normalising import normalise
+from mlserve.graph.packaging import read_manifest
+from mlserve.graph.properties import set_properties
+from mlserve.graph.signature import read_signature
+from mlserve.rows.reading import Roles, Rows, open_rows, open_table
+from mlserve.runtime.model import OnnxModel, load_model
+
+BATCH_ROWS = 1024
+"""Rows of the sample that are compared at once, and those that the shape and edge cases are made from."""
+
+_DEFAULTS = ExportSettings()
+
+
+def export(
+    source: str,
+    out: Path,
+    *,
+    framework: str = "auto",
+    sample: Path | None = None,
+    rtol: float = _DEFAULTS.rtol,
+    atol: float = _DEFAULTS.atol,
+    allow_mismatch: int = _DEFAULTS.allow_mismatch,
+    opset: int = _DEFAULTS.opset,
+    dynamic: str | None = None,
+    allow_pickle: bool = False,
+    roles: Roles | None = None,
+    ignore_extra: bool = False,
+    folder: Path | None = None,
+    by: str,
+    now: datetime,
+    progress: Progress = silent,
+) -> ExportReport:
+    """Any framework's model as ONNX, written only if it gives the same answers as the original.
+
+    ``source`` is a model file or ``module:attr``, looked for in ``folder`` (the working directory). ``sample`` is a
+    data file; without one, rows are made up where that is possible. A row is over when an output differs by more than
+    ``atol + rtol * |value|``; up to ``allow_mismatch`` such rows pass. ``dynamic`` is read by ``axes.parse_axes``.
+    Beside ``out`` comes ``out.evidence.json``. The same source gives the same bytes.
+
+    Raises UsageError, NotFound, MissingExtra, InvalidInput, Unsupported; a failed parity is a report, not an error.
+    """
+    progress("load", 0, None)
+    roles = roles or Roles()
+    name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
+    progress("convert", 0, None)
+    conversion = EXPORTERS[name]().convert(request)
+    model = normalise(conversion.model)
+    tools = tool_versions(*conversion.tools)
+    set_properties(model, _provenance(name, tools))
+    check_graph(model)
+    signature = read_signature(model)
+    with staging(out) as staged:
+        save_graph(model, staged)
+        graph = load_model(staged, device="cpu")
+        rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
+        parity, notes = _measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
+        graph.close()
+        manifest = read_manifest(staged)
+        report = ExportReport(
+            output=out if parity.passed else None,
+            framework=name,
+            signature=signature,
+            parity=parity,
+            passed=parity.passed,
+            digest=manifest.digest,
+            size_bytes=manifest.size_bytes,
+            sample=str(sample) if sample else "made up",
+            reasons=tuple(reasons(parity)) if not parity.passed else (),
+            notes=(*conversion.notes, *notes),
+            tools=tools,
+        )
+        if report.passed:
+            data_digest = rows.digest if rows is not None else None
+            write_sidecar(staged, [evidence_of(report, data_digest, _source_digest(source), by, now)])
+            release(staged, out)
+    return report
+
+
+def _request(
+    source: str,
+    framework: str,
+    sample: Path | None,
+    roles: Roles,
+    opset: int,
+    dynamic: str | None,
+    allow_pickle: bool,
+    folder: Path,
+) -> tuple[str, Request]:
+    axes = parse_axes(dynamic) if dynamic is not None else None
+    table = open_table(sample) if sample else None
+    if framework != "auto":
+        EXPORTERS[framework]  # an unknown name is said before a large file is loaded
+    name = framework_of_file(source) if framework == "auto" else framework
+    reads_itself = name is not None and Path(source).suffix.lower() in EXPORTERS[name].suffixes
+    loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)
+    request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
+    return name or framework_of_object(loaded, source), request
+
+
+def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
+    """Only what follows from the model: a time, a path or a zip file's stamps would change an unchanged model's digest."""
+    return {"mlserve.framework": framework, "mlserve.tools": canonical_json(dict(tools)).decode()}
+
+
+def _measure(
+    conversion: Conversion,
+    graph: OnnxModel,
+    signature: Signature,
+    rows: Rows | None,
+    rtol: float,
+    atol: float,
+    allow_mismatch: int,
+    progress: Progress,
+) -> tuple[Parity, tuple[str, ...]]:
+    original = conversion.predict
+    if original is None:
+        return _unmeasured(rtol, atol), ("the original cannot be run here, so there was nothing to compare with",)
+    some, batches = _inputs(conversion, signature, rows)
+    if rows is None:
+        try:
+            original(some)
+        except InvalidInput as error:
+            note = f"made-up inputs were refused ({error.message}), so nothing was compared: give --sample DATA"
+            return _unmeasured(rtol, atol), (note,)
+    parity = measure_parity(
+        original,
+        graph.run,
+        _counted(batches, rows.total_rows if rows is not None else None, progress),
+        _cases(conversion, signature, some),
+        rtol=rtol,
+        atol=atol,
+        allow_mismatch=allow_mismatch,
+    )
+    made_up = () if rows is not None else ("compared on made-up rows: give --sample DATA with rows it has not seen",)
+    return parity, (*made_up, *remarks(parity))
+
+
+def _inputs(conversion: Conversion, signature: Signature, rows: Rows | None) -> tuple[Arrays, Iterable[Arrays]]:
+    """The rows that cases are made from, and all rows in batches that the graph takes."""
+    fixed = next((spec.dims[0] for spec in signature.inputs if spec.dims and isinstance(spec.dims[0], int)), None)
+    size = fixed if isinstance(fixed, int) and fixed else BATCH_ROWS
+    if rows is not None:
+        return rows.read(limit=size).inputs, (batch.inputs for batch in rows.batches(size))
+    if conversion.example is None:
+        raise InvalidInput("there are no inputs to compare on", hint="--sample DATA")
+    batched = is_batched(signature)
+    return conversion.example, chunks(conversion.example, size) if batched else [conversion.example]
+
+
+def _cases(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
+    yield from shape_cases(some, signature)
+    if conversion.is_tabular:
+        yield from edge_cases(some)
+
+
+def _counted(batches: Iterable[Arrays], total: int | None, progress: Progress) -> Iterator[Arrays]:
+    done = 0
+    for inputs in batches:
+        yield inputs
+        done += max((len(array) for array in inputs.values() if array.ndim), default=1)
+        progress("compare", done, total)
+
+
+def _unmeasured(rtol: float, atol: float) -> Parity:
+    return Parity(True, 0.0, 0.0, 0, 0, None, rtol, atol)
+
+
+def _source_digest(source: str) -> str | None:
+    path = Path(source)
+    return digest_file(path) if path.is_file() else None

@@ -1,0 +1,58 @@
+"""The table of exporters, and which of them a source belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlserve.core.plugins import Plugin, Registry
+from mlserve.errors import Unsupported
+from mlserve.export.exporter import Exporter
+
+EXPORTERS: Registry[type[Exporter]] = Registry(
+    "exporter",
+    group="mlserve.exporters",
+    builtin={
+        "sklearn": Plugin("mlserve.export.sklearn:SklearnExporter", needs=("sklearn", "skl2onnx"), extra="sklearn"),
+        "torch": Plugin("mlserve.export.torch:TorchExporter", needs=("torch", "onnxscript"), extra="torch"),
+        "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
+    },
+)
+
+# Known without importing the framework: a scikit-learn file must not cost an import of torch.
+_BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch"}
+_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch"}
+
+
+def framework_of_file(source: str) -> str | None:
+    """The framework that reads ``source`` itself, by its suffix, or None for one that has to be loaded first.
+
+    >>> framework_of_file("m.onnx"), framework_of_file("m.joblib")
+    ('onnx', None)
+    """
+    suffix = Path(source).suffix.lower()
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    return next((name for name in _others() if suffix and suffix in EXPORTERS[name].suffixes), None)
+
+
+def framework_of_object(loaded: Any, source: str) -> str:
+    """The framework whose classes ``loaded`` is made of, the most derived class first. Raises Unsupported for none.
+
+    A factory that gives a model and its example inputs is known by the model.
+    """
+    model = loaded[0] if isinstance(loaded, tuple) and loaded else loaded
+    packages = [base.__module__.partition(".")[0] for base in type(model).__mro__]
+    others = {package: name for name in _others() for package in EXPORTERS[name].packages}
+    for package in packages:
+        if found := (_BY_PACKAGE | others).get(package):
+            return found
+    raise Unsupported(
+        f"'{source}' is a {type(model).__module__}.{type(model).__qualname__}, which no exporter here knows",
+        hint=f"there are exporters for {', '.join(EXPORTERS)}",
+    )
+
+
+def _others() -> list[str]:
+    """Exporters that other packages bring through the entry-point group."""
+    return [name for name in EXPORTERS if name not in {"sklearn", "torch", "onnx"}]

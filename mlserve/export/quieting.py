@@ -1,0 +1,34 @@
+"""Keeping what foreign code prints away from stdout, which belongs to the command's answer."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def foreign_output() -> Iterator[None]:
+    """What the user's own code prints goes to stderr; its warnings are its own business."""
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def converter_output(*loggers: str) -> Iterator[None]:
+    """What a converter prints, warns and logs below ERROR (by ``loggers``) is dropped; what it raises is not."""
+    previous = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        dropped = io.StringIO()
+        with contextlib.redirect_stdout(dropped), contextlib.redirect_stderr(dropped), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in previous.items():
+            logging.getLogger(name).setLevel(level)

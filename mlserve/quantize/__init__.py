@@ -1,0 +1,11 @@
+"""A smaller, faster ONNX model, measured on the file as written and refused where it got worse or gained nothing.
+
+    MODEL ── census ──► is there anything to do?  ── fp16 | int8_dynamic ──► graph ── written beside OUT
+                                                                               │
+              evaluation rows ──► metric before and after, with its interval ◄─┤
+              both loaded, in turns ──► latency (measuring) ◄──────────────────┘
+                                            │
+                      gate (pure) ──► passed: OUT and OUT.evidence.json; otherwise nothing is written
+
+``methods`` is the table of quantizers, ``quantizer`` what one has to offer, ``quantizing`` the whole way.
+"""

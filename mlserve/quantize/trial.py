@@ -1,0 +1,103 @@
+"""Both models side by side: on their target, on the same rows, in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlserve.core.progress import Progress
+from mlserve.errors import InvalidInput, Unavailable, UsageError
+from mlserve.quantize.evaluating import Answers, Arrays, answer, measure_metric
+from mlserve.quantize.gate import Metric
+from mlserve.quantize.measuring import Latency, measure_latency, overall_speedup
+from mlserve.quantize.quantizer import Target
+from mlserve.rows.reading import RowBatch, Rows
+from mlserve.runtime.model import OnnxModel, load_model
+from mlserve.runtime.samples import synthetic_inputs
+
+LATENCY_ROWS = (1, 32)
+LATENCY_BUDGET_S = 1.0
+"""Measuring time for each batch size, both models together."""
+
+EVALUATION_ROWS = 256
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was measured. ``is_on_target`` is False where the target is not here and the CPU stood in for it."""
+
+    metric: Metric | None
+    latency: tuple[Latency, ...]
+    is_finite: bool
+    is_on_target: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def speedup(self) -> float:
+        return overall_speedup(self.latency) or 1.0
+
+
+def try_both(before: Path, after: Path, target: Target, rows: Rows | None, metric: str, progress: Progress) -> Found:
+    """Load both files and measure them: ``metric`` on ``rows`` where there are any, speed on those or made-up rows.
+
+    Raises UsageError where there are no rows and the original refuses made-up ones, InvalidInput, Unsupported.
+    """
+    device = target if _is_here(before, target) else "cpu"
+    notes = [] if device == target else [f"{target} is not available here: speed is the CPU's, and is not judged"]
+    with closing(load_model(before, device=device)) as old, closing(load_model(after, device=device)) as new:
+        if rows is None:
+            notes.append("the metric was not measured: give --evaluate DATA with rows it was not trained on")
+            some: Arrays = synthetic_inputs(old.signature, max(LATENCY_ROWS), SEED)
+            found, answers = None, _try(old, new, some)
+        else:
+            progress("evaluate", 0, rows.total_rows)
+            answers = answer(old.run, new.run, _counted(rows, progress))
+            found = measure_metric(metric, answers, seed=SEED)
+            some = rows.read(limit=max(LATENCY_ROWS)).inputs
+        latency = _latencies(old, new, some, progress)
+    return Found(found, latency, answers.is_finite, device == target, tuple(notes))
+
+
+def _is_here(path: Path, target: Target) -> bool:
+    try:
+        load_model(path, device=target).close()
+    except Unavailable:
+        return False
+    return True
+
+
+def _try(before: OnnxModel, after: OnnxModel, made_up: Arrays) -> Answers:
+    try:
+        before.run(made_up)
+    except InvalidInput as error:
+        raise UsageError(
+            "the model refuses made-up inputs, so nothing can be measured without data", hint="--evaluate DATA"
+        ) from error
+    return answer(before.run, after.run, iter([RowBatch(0, dict(made_up), {})]))
+
+
+def _counted(rows: Rows, progress: Progress) -> Iterator[RowBatch]:
+    for batch in rows.batches(EVALUATION_ROWS):
+        yield batch
+        progress("evaluate", batch.start + batch.rows, rows.total_rows)
+
+
+def _latencies(before: OnnxModel, after: OnnxModel, some: Arrays, progress: Progress) -> tuple[Latency, ...]:
+    """At each batch size that the model takes; models of a fixed shape are measured at that."""
+    is_fixed = any(not spec.dims or isinstance(spec.dims[0], int) for spec in before.signature.inputs)
+    held = len(next(iter(some.values()))) if not is_fixed else 1
+    found = []
+    for number, rows in enumerate((1,) if is_fixed else LATENCY_ROWS):
+        progress("measure", number, len(LATENCY_ROWS))
+        index = [row % held for row in range(rows)]
+        inputs = some if is_fixed else {name: array[index] for name, array in some.items()}
+        found.append(
+            measure_latency(
+                before.run, after.run, inputs, rows=rows, clock=time.perf_counter, budget_s=LATENCY_BUDGET_S
+            )
+        )
+    return tuple(found)

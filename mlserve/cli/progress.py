@@ -48,29 +48,40 @@ class Lines:
         if not (is_new or is_done or now_s - self._said_s >= QUIET_S):
             return
         self._step, self._said_s = step, now_s
-        counted = f" {done}/{total}" if total is not None and total > 1 else f" {done}" if done and not total else ""
-        print(f"{step}{counted}", file=self._file, flush=True)
+        print(f"{step} {_count(done, total)}".rstrip(), file=self._file, flush=True)
 
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
+    """One line at a time: the step under way, with a count and an ETA where its total is known."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    words = TextColumn("{task.description} {task.fields[counted]}")
+    columns = (SpinnerColumn(), words, BarColumn(), TimeRemainingColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+        step_now: str | None = None
+        task: TaskID | None = None
 
         def draw(step: str, done: int, total: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
+            nonlocal step_now, task
+            if step != step_now or task is None:
+                if task is not None:
+                    bars.remove_task(task)
+                step_now, task = step, bars.add_task(step, total=None, counted="")
+            is_counted = total is not None and total > 1
+            bars.update(task, completed=done, total=total if is_counted else None, counted=_count(done, total))
 
         yield draw
+
+
+def _count(done: int, total: int | None) -> str:
+    """How far a step is, where that says something.
+
+    >>> _count(2, 5), _count(1, 1), _count(7, None), _count(0, None)
+    ('2/5', '', '7', '')
+    """
+    if total is None:
+        return str(done) if done else ""
+    return f"{done}/{total}" if total > 1 else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +107,6 @@ class Follower:
         self._epoch: int | None = None
         self._placements: list[Placement] = []
         self._is_reachable = True
-        self._next_report_s = 0.0
 
     async def start(self) -> None:
         """Load everything that stands somewhere now.
@@ -125,36 +124,41 @@ class Follower:
         await self._report("ready")
 
     async def run(self) -> None:
-        """Poll until cancelled. Nothing that goes wrong out there ends it."""
+        """Poll and report until cancelled. Nothing that goes wrong out there ends it."""
         if self._upstream is None or not self._names:
             return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._forever(self._poll, self._upstream, self._poll_s))
+            # Apart from the polls, which wait while a version loads: a server that loads for long is still alive.
+            tasks.create_task(self._forever(self._beat, self._upstream, REPORT_S))
+
+    async def stop(self) -> None:
+        """Tell the registry that this server is gone, so that nobody waits for it to swap."""
+        await self._report(GONE)
+
+    async def _forever(self, step: Callable[[Upstream], Awaitable[None]], upstream: Upstream, every_s: float) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(every_s)
             try:
-                await self._poll(self._upstream)
+                await step(upstream)
                 self._note_reachable()
             except MlserveError as error:
                 self._note_unreachable(error)
             except Exception:
                 log.exception("following the registry")
 
-    async def stop(self) -> None:
-        """Tell the registry that this server is gone, so that nobody waits for it to swap."""
-        await self._report(GONE)
-
     async def _poll(self, upstream: Upstream) -> None:
-        now_s = asyncio.get_running_loop().time
         epoch = await self._call(upstream.epoch)
         has_moved = epoch != self._epoch
         if has_moved:
             self._placements = list(await self._call(upstream.placements, self._names))
             self._epoch = epoch
-        is_retry = self._repository.is_retry_due(now_s())
-        if has_moved or is_retry:
+        if has_moved or self._repository.is_retry_due(asyncio.get_running_loop().time()):
             await self._apply()
-        if has_moved or is_retry or now_s() >= self._next_report_s:
-            await self._call(upstream.report, self._answered(), "ready")
-            self._next_report_s = now_s() + REPORT_S
+            await self._beat(upstream)
+
+    async def _beat(self, upstream: Upstream) -> None:
+        await self._call(upstream.report, self._answered(), "ready")
 
     async def _apply(self) -> None:
         followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)

@@ -13,7 +13,6 @@ from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate, certify
 from mlserve.runtime.model import OnnxModel, load_model
-from mlserve.runtime.operators import operators_of
 from mlserve.runtime.threads import ThreadPlan
 from tests import models
 
@@ -182,7 +181,3 @@ def test_what_is_no_certificate_is_refused(fields: dict[str, object]) -> None:
         Certificate.from_dict(fields)
     with pytest.raises(InvalidInput, match="exactness"):
         Certificate.from_dict(certify(loaded(models.scalar())).to_dict() | {"exactness": "perhaps"})
-
-
-def test_operators_of_subgraphs_are_seen() -> None:
-    assert {"If", "Neg"} <= operators_of(models.with_control_flow())

@@ -229,6 +229,25 @@ def test_a_server_with_nothing_new_says_now_and_then_that_it_lives(monkeypatch: 
     asyncio.run(story())
 
 
+def test_a_server_that_loads_for_long_still_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "REPORT_S", 0.002)
+
+    async def story() -> None:
+        registry, may_load = FakeRegistry({"production": 1}), threading.Event()
+        async with Followed(registry) as world:
+            registry.fetch = lambda placement: may_load.wait(60.0) and Fetched(NOWHERE)  # type: ignore[assignment,method-assign,return-value]
+            registry.move(production=2)
+            await world.until(lambda: world.loads == [1, 2])
+            before = len(registry.reports)
+            await world.until(lambda: len(registry.reports) > before + 3)
+
+            assert registry.reports[-1] == ({("m", "production"): 0}, "ready")
+            may_load.set()
+            await world.until(lambda: registry.reports[-1][0] == {("m", "production"): 2})
+
+    asyncio.run(story())
+
+
 def test_what_cannot_be_loaded_at_the_start_is_raised() -> None:
     async def story() -> None:
         broken = Followed(FakeRegistry({"production": 2}))

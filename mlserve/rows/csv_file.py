@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -20,6 +20,8 @@ from mlserve.rows.tables import Array, RawBatch, first_line, require_content, re
 
 BLOCK_BYTES = 4 << 20
 """Read at once; a row that is longer is refused."""
+
+_Kind = Literal["number", "float", "text"]
 
 NULLS = pa.array(["", "NA", "N/A", "#N/A", "NULL", "null", "None", "<NA>"])
 """What counts as null in a column of numbers; in a column of text only the empty field does."""
@@ -43,28 +45,30 @@ class CsvTable:
 
     def batches(self, rows: int, only: Collection[str] | None = None) -> Iterator[RawBatch]:
         names = [name for name in self.columns if only is None or name in only]
-        as_text = set(self._text)
-        as_numbers: set[str] = set()
+        kinds: dict[str, _Kind] = dict.fromkeys(self._text, "text")
         start = 0
         with _reading(self.path), _open(self.path, self.columns) as reader:
             for block in reader:
                 for first in range(0, block.num_rows, rows):
                     part = block.slice(first, rows)
-                    yield {n: self._typed(part.column(n), n, start + first, as_text, as_numbers) for n in names}
+                    yield {name: self._typed(part.column(name), name, start + first, kinds) for name in names}
                 start += block.num_rows
 
-    def _typed(self, column: pa.Array, name: str, start: int, as_text: set[str], as_numbers: set[str]) -> Array:
-        """``column`` with its type; the two sets remember which columns have been what so far."""
-        if name not in as_text:
+    def _typed(self, column: pa.Array, name: str, start: int, kinds: dict[str, _Kind]) -> Array:
+        """``column`` with its type; ``kinds`` remembers what each column has been so far."""
+        known = kinds.get(name)
+        if known != "text":
             try:
-                numbers = _numbers(column)
+                numbers = _numbers(column, as_float=known == "float")
             except pa.ArrowInvalid:
-                if name in as_numbers:
+                if known:
                     raise InvalidInput(_first_text(self.path, column, name, start)) from None
-                as_text.add(name)
+                kinds[name] = "text"
             else:
-                if column.null_count < len(column):
-                    as_numbers.add(name)
+                if numbers.dtype.kind == "f" and not column.null_count:
+                    kinds[name] = "float"
+                elif column.null_count < len(column):
+                    kinds.setdefault(name, "number")
                 return numbers
         values: Array = column.to_numpy(zero_copy_only=False)
         return values
@@ -92,29 +96,32 @@ def _reading(path: Path) -> Iterator[None]:
         raise InvalidInput(f"'{path}' is not a readable CSV file: {first_line(error)}") from error
 
 
-def _numbers(column: pa.Array) -> Array:
-    """``column`` as int64, else float64 (nulls are NaN), else bool. Raises ArrowInvalid where it is neither."""
-    trimmed = pc.utf8_trim_whitespace(column)
-    known = pc.if_else(pc.is_in(trimmed, value_set=NULLS), pa.scalar(None, pa.string()), trimmed)
-    if known.null_count == len(known):
-        return np.full(len(known), np.nan)
-    if not known.null_count:
-        try:
-            whole: Array = known.cast(pa.int64()).to_numpy(zero_copy_only=False)
-            return whole
-        except pa.ArrowInvalid:
-            pass
+def _numbers(column: pa.Array, *, as_float: bool) -> Array:
+    """``column`` as int64 unless ``as_float``, else float64 (nulls are NaN), else bool. Raises ArrowInvalid."""
     try:
-        numbers: Array = known.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return _parsed(column, as_float=as_float)
     except pa.ArrowInvalid:
-        numbers = known.cast(pa.bool_()).to_numpy(zero_copy_only=False)
-    return numbers
+        trimmed = pc.utf8_trim_whitespace(column)
+        known = pc.if_else(pc.is_in(trimmed, value_set=NULLS), pa.scalar(None, pa.string()), trimmed)
+        return _parsed(known, as_float=as_float)
+
+
+def _parsed(column: pa.Array, *, as_float: bool) -> Array:
+    kinds = [pa.float64(), pa.bool_()] if as_float or column.null_count else [pa.int64(), pa.float64(), pa.bool_()]
+    for kind in kinds[:-1]:
+        try:
+            numbers: Array = column.cast(kind).to_numpy(zero_copy_only=False)
+            return numbers
+        except pa.ArrowInvalid:
+            continue
+    booleans: Array = column.cast(kinds[-1]).to_numpy(zero_copy_only=False)
+    return booleans
 
 
 def _first_text(path: Path, column: pa.Array, name: str, start: int) -> str:
     for row, value in enumerate(column):
         try:
-            _numbers(pa.array([value.as_py()], pa.string()))
+            _numbers(pa.array([value.as_py()], pa.string()), as_float=False)
         except pa.ArrowInvalid:
             return f"'{path}' row {start + row + 1}, column '{name}': '{value}' is not a number, as the rows before are"
     return f"'{path}' from row {start + 1}, column '{name}' mixes numbers and booleans"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlserve.core.files import replacing
+from mlserve.core.files import release, replacing, staging
 from mlserve.errors import InvalidInput
 
 
@@ -51,3 +51,38 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path):
         partial.write_text("x")
 
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_staged_files_appear_together_and_older_companions_go(tmp_path: Path):
+    target = tmp_path / "m.onnx"
+    for name in ("m.onnx", "m.onnx.data", "m.onnx.evidence.json"):
+        (tmp_path / name).write_text("old")
+
+    with staging(target) as staged:
+        staged.write_text("graph")
+        staged.with_name("weights.bin").write_text("weights")
+        release(staged, target)
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"m.onnx": "graph", "weights.bin": "weights"}
+
+
+def test_what_is_staged_and_not_released_is_gone(tmp_path: Path):
+    with staging(tmp_path / "m.onnx") as staged:
+        staged.write_text("graph")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_can_be_staged_in_a_missing_folder(tmp_path: Path):
+    with pytest.raises(InvalidInput, match="cannot write"), staging(tmp_path / "absent" / "m.onnx"):
+        raise AssertionError
+
+
+def test_a_release_over_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "m.onnx").mkdir()
+
+    with staging(tmp_path / "m.onnx") as staged:
+        staged.write_text("graph")
+
+        with pytest.raises(InvalidInput, match="cannot write"):
+            release(staged, tmp_path / "m.onnx")

@@ -3,13 +3,15 @@
     http/, oip/           bytes ⇄ InferRequest, Answer       know no ONNX
        │  seam.py         the values both sides speak in
        ▼
-    engine.py             end-of-tick batches, lanes, deadlines
+    engine.py             end-of-tick batches, deadlines; lanes.py: the threads for what the loop must not run
        ├── batching.py    which requests go together (pure)
        ├── gathering.py   requests → arrays of one batch
        ▼
-    repository.py         versions loaded, swapped, drained  ◄── following.py, which follows the registry's stages
+    repository.py         versions loaded, swapped, drained  ◄── following.py, which polls an upstream's stages
+       ├── loaded.py      one version: its queue, its runs            └── registry.py: the registry as upstream
+       ├── loading.py     fetch, load, certify, golden rows, warm-up
        ▼
     mlserve.runtime       sessions                            know no HTTP
 
-``server.py`` puts them together in one process.
+``server.py`` puts them together in one process; ``events.py`` tells what happens in it.
 """

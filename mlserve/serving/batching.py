@@ -17,25 +17,30 @@ from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from math import ceil
 
+import msgspec
+
 from mlserve.serving.seam import Deliver, InferRequest
 
 
-class Waiting:
-    """One admitted request, and the ticket of its sender. ``deliver`` is None once it was answered or cancelled."""
+class Waiting(msgspec.Struct, gc=False, eq=False):
+    """One admitted request, and the ticket of its sender. ``deliver`` is None once it was answered or cancelled.
 
-    __slots__ = ("arrived_s", "deliver", "key", "number", "request", "rows", "timer")
+    Without GC tracking, so whatever ends it lets go of ``deliver`` and ``timer``, which lead back here.
+    """
 
-    def __init__(self, request: InferRequest, deliver: Deliver, rows: int, key: Hashable, arrived_s: float) -> None:
-        self.request = request
-        self.deliver: Deliver | None = deliver
-        self.rows = rows
-        self.key = key
-        self.arrived_s = arrived_s
-        self.number = 0
-        self.timer: TimerHandle | None = None
+    request: InferRequest
+    deliver: Deliver | None
+    rows: int
+    key: Hashable
+    arrived_s: float
+    number: int = 0
+    timer: TimerHandle | None = None
 
     def cancel(self) -> None:
         self.deliver = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def is_expired(self, now_s: float) -> bool:
         deadline_s = self.request.deadline_s

@@ -181,7 +181,7 @@ class BatchingEngine:
         if not loaded.is_inline:
             return False
         oldest = loaded.queue.oldest()
-        return oldest is None or oldest.rows <= loaded.max_rows
+        return oldest is None or oldest.rows <= loaded.inline_rows
 
 
 def _expire(waiting: Waiting) -> None:

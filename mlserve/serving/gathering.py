@@ -70,8 +70,10 @@ class Intake:
         if request.outputs is not None:
             self._check_outputs(request.outputs)
         if len(inputs) == 1 == len(self._names):
-            count, rows, tail = self._look_up(inputs[0])
-            _check_values(inputs[0], count)
+            tensor = inputs[0]
+            count, rows, tail = self._look_up(tensor)
+            if type(tensor.values) is not list or len(tensor.values) != count:
+                _check_values(tensor, count)
             return (rows, tail) if self._is_batchable and rows else (rows or 1, None)
         self._check_names(inputs)
         found = {}

@@ -19,6 +19,9 @@ from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView
 Result = tuple[Waiting, Answer | Exception]
 
 LONG_RUN_S = 2e-3
+INLINE_ROWS = 16
+"""Rows of a lone request that the event loop takes where the time a row takes is not known."""
+
 TOLERATED_RUNS = 8
 """A version leaves the event loop for good when, over a while, more than one inline run in this many is a long one."""
 
@@ -49,6 +52,7 @@ class Loaded:
         self.intake = Intake(model.signature, is_batchable=certificate.batchable)
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
+        self.inline_rows = self.max_rows if certificate.batchable else INLINE_ROWS
         self.is_inline = costs.is_inline
         self.running = 0
         self.is_retired = False

@@ -50,7 +50,7 @@ def serve(
     flags = {
         "serve.host": host,
         "serve.port": port,
-        "serve.grpc_port": grpc_port,
+        "serve.grpc_port": _checked_port(grpc_port),
         "serve.device": device,
         "serve.workers": workers,
         "serve.max_batch": max_batch,
@@ -66,6 +66,13 @@ def serve(
     )
     if ended == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def _checked_port(text: str | None) -> str | None:
+    """Whatever ``--grpc-port`` may be. Raises BadParameter."""
+    if text is None or text == "off" or (text.isdecimal() and int(text) <= 65535):
+        return text
+    raise typer.BadParameter(f"'{text}' is neither a port nor off", param_hint="'--grpc-port'")
 
 
 def _sentence(event: Mapping[str, Any]) -> str:

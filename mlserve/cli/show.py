@@ -1,7 +1,7 @@
 """``mlserve show``: one version whole, evidence included."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,61 +22,38 @@ def show(
     """Show one version whole, evidence included."""
     from mlserve import wiring
     from mlserve.core.refs import parse_ref
-    from mlserve.registry.evidencing import evidence_of
-    from mlserve.registry.versions import get_version
+    from mlserve.wiring.reporting import describe, write_card
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     target = parse_ref(ref)
     with wiring.connect(config, registry=registry) as app:
-        version = get_version(app.store, target)
-        evidence = evidence_of(app.store, version.digest)
-    document = {**version.to_dict(), "evidence": [item.to_dict() for item in evidence]}
-    if report is not None:
-        from mlserve.wiring.reporting import write_card
-
-        write_card(report, document)
-    fields = {
-        **{
-            key: value
-            for key, value in document.items()
-            if key not in ("name", "version", "signature", "files", "evidence")
-        },
-        "created_at": version.created_at,
-        "size_bytes": version.manifest.size_bytes,
-        "files": [entry.path for entry in version.files],
+        document = describe(app, target)
+        if report is not None:
+            write_card(app, document, report)
+    fields = {key: value for key, value in document.items() if key not in _APART}
+    fields |= {
+        "size_bytes": sum(entry["size_bytes"] for entry in document["files"]),
+        "files": [entry["path"] for entry in document["files"]],
         "inputs": [_spec(spec) for spec in document["signature"]["inputs"]],
         "outputs": [_spec(spec) for spec in document["signature"]["outputs"]],
     }
-    out.record(fields, document=document, made=str(report) if report else version.ref)
-    columns = ("evidence", "passed", "figures", "origin", "measured_at", "measured_by")
-    rows = [
-        {"evidence": item.kind, "figures": _short(item.figures), **_fields(item, columns[3:]), "passed": item.passed}
-        for item in evidence
-    ]
+    out.record(fields, document=document, made=str(report) if report else document["ref"])
+    columns = ("kind", "passed", "figures", "origin", "measured_at", "measured_by")
     out.detail("")
-    out.details(columns, rows)
+    out.details(columns, [item | {"figures": _plain(item["figures"])} for item in document["evidence"]])
     if report is not None:
         out.hint(f"the card is in {report}")
 
 
+_APART = ("name", "version", "signature", "files", "evidence")
 _WORDS = ("exactness", "provider", "metric", "method", "framework")
 """Figures of a word or two; longer texts are for --json."""
 
 
-def _spec(spec: dict[str, object]) -> str:
-    dims = spec["dims"]
-    assert isinstance(dims, list)
-    return f"{spec['name']}: {spec['datatype']}[{', '.join('?' if dim is None else str(dim) for dim in dims)}]"
+def _spec(spec: dict[str, Any]) -> str:
+    dims = ", ".join("?" if dim is None else str(dim) for dim in spec["dims"])
+    return f"{spec['name']}: {spec['datatype']}[{dims}]"
 
 
-def _short(figures: object) -> str:
-    """The plain figures; nested ones and long texts are for --json."""
-    assert hasattr(figures, "items")
-    from mlserve.cli.rendering import cell
-
-    plain = {key: value for key, value in figures.items() if isinstance(value, (bool, int, float)) or key in _WORDS}
-    return cell(plain)
-
-
-def _fields(item: object, names: tuple[str, ...]) -> dict[str, object]:
-    return {name: getattr(item, name) for name in names}
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in figures.items() if isinstance(value, (bool, int, float)) or key in _WORDS}

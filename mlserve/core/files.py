@@ -19,6 +19,8 @@ def replacing(target: Path) -> Iterator[Path]:
     The content is on disk (fsync) before the rename, so a crash leaves the old file or the new one. Raises InvalidInput
     when the folder is missing, cannot be written, or the disk is full.
     """
+    if not target.name or target.is_dir():
+        raise InvalidInput(f"cannot write '{target}': it is a folder")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
@@ -37,6 +39,8 @@ def staging(target: Path) -> Iterator[Path]:
 
     Raises InvalidInput when the folder around ``target`` is missing or cannot be written.
     """
+    if not target.name or target.is_dir():
+        raise InvalidInput(f"cannot write '{target}': it is a folder")
     folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
         folder.mkdir()

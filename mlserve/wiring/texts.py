@@ -16,5 +16,7 @@ def text_of(file: Path | None) -> str:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"no file '{file}'") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read '{file}': {error}") from error
+    except OSError as error:
+        raise InvalidInput(f"cannot read '{file}': {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"'{file}' is not UTF-8 text") from error

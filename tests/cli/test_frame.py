@@ -151,6 +151,7 @@ def test_a_mistyped_option_is_met_with_the_nearest(run: Run) -> None:
         pytest.param(("serve", "--port", "x"), "invalid value for '--port'", id="number"),
         pytest.param(("serve", "--port", "70000"), "invalid value for '--port'", id="range"),
         pytest.param(("serve", "--device", "gpu"), "invalid value for '--device'", id="choice"),
+        pytest.param(("serve", "--grpc-port", "on"), "invalid value for '--grpc-port'", id="neither port nor off"),
         pytest.param(("nothing",), "no command 'mlserve nothing'", id="command"),
         pytest.param(("promote", "fraud:x", "--to", "production"), "'fraud:x' is not a model ref", id="ref"),
         pytest.param(("promote", "fraud:1", "--to", "prod"), "'prod' is not a stage", id="stage"),

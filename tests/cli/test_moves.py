@@ -168,6 +168,7 @@ def test_a_policy_that_cannot_be_used_is_refused(run: Run, fraud: Path, text: st
 
 
 def test_a_policy_file_that_is_no_text_is_exit_9(run: Run, fraud: Path) -> None:
+    assert run("policy", "set", "fraud", ".", "--json").error["message"] == "cannot read '.': is a directory"
     (fraud / "p.toml").write_bytes(b"\xff\xfe")
 
     assert run("policy", "set", "fraud", fraud / "p.toml", "--json").error["code"] == 9

@@ -188,6 +188,10 @@ def test_db_check_of_a_url_that_is_none_is_exit_3(run: Run) -> None:
     assert run("db", "check", "--registry", "nonsense", "--json").error["code"] == 3
 
 
+def test_db_backup_does_not_write_over_a_folder(run: Run, project: Path) -> None:
+    assert run("db", "backup", ".", "--json").error["message"] == "cannot write '.': it is a folder"
+
+
 def test_db_backup_copies_the_registry(run: Run, project: Path) -> None:
     done = run("db", "backup", project / "copy.db", "--quiet")
 

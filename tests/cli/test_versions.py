@@ -187,3 +187,17 @@ def test_an_archived_version_serves_nowhere_until_unarchived(run: Run, fraud: Pa
     assert run("unarchive", "fraud:1", "--quiet").out == "fraud:1\n"
     assert run("promote", "fraud:1", "--to", "production").code == 0
     assert run("archive", "fraud:1", "--json").error["code"] == 5
+
+
+def test_the_card_of_a_version_is_one_file(run: Run, fraud: Path) -> None:
+    run("promote", "fraud:2", "--to", "production", "--reason", "better <recall>")
+
+    person = run("show", "fraud:2", "--report", "card.html")
+    quiet = run("show", "fraud:2", "--report", "card.html", "--quiet")
+
+    page = (fraud / "card.html").read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert "better &lt;recall&gt;" in page
+    assert "hint: the card is in card.html" in person.err
+    assert quiet.out == "card.html\n"
+    assert run("show", "fraud:2", "--report", "missing/card.html", "--json").error["code"] == 9

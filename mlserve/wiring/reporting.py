@@ -1,0 +1,33 @@
+"""A version whole, as one document, and as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlserve.core.files import replacing
+from mlserve.core.refs import ModelRef
+from mlserve.wiring.connecting import App
+
+
+def describe(app: App, ref: ModelRef) -> dict[str, Any]:
+    """All that is known of the version that ``ref`` names: its record, ``evidence`` newest first. Raises NotFound."""
+    from mlserve.registry.evidencing import evidence_of
+    from mlserve.registry.versions import get_version
+
+    version = get_version(app.store, ref)
+    return version.to_dict() | {"evidence": [item.to_dict() for item in evidence_of(app.store, version.digest)]}
+
+
+def write_card(app: App, document: dict[str, Any], file: Path) -> None:
+    """Write what ``describe`` gave to ``file`` as a page, with the moves of that version.
+
+    Raises MissingExtra without the extra ``report``, InvalidInput where the file cannot be written.
+    """
+    from mlserve.registry.history import history
+    from mlserve.report.card import render_card
+
+    moves = [move for move in history(app.store, document["name"]) if document["ref"] in (move.ref, move.previous)]
+    page = render_card(document | {"history": [move.to_dict() for move in moves]})
+    with replacing(file) as partial:
+        partial.write_text(page, encoding="utf-8")

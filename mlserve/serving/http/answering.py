@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from http import HTTPStatus
 
 import msgspec
 
@@ -12,7 +11,7 @@ from mlserve.errors import InvalidInput, PayloadTooLarge, Unavailable
 from mlserve.serving.http.exchanges import Exchange
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.limits import Limits
-from mlserve.serving.http.replies import Reply, document, refusal
+from mlserve.serving.http.replies import Reply, document
 from mlserve.serving.http.routing import Action, Route
 from mlserve.serving.oip.decoding import decode_infer
 from mlserve.serving.oip.documents import model_metadata, model_names, repository_index, server_metadata
@@ -25,11 +24,12 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds."""
 
-    __slots__ = ("_clock", "_documents", "_engine", "_limits")
+    __slots__ = ("_clock", "_documents", "_engine", "_max_body_bytes", "_max_depth")
 
     def __init__(self, engine: Engine, limits: Limits, clock: Callable[[], float]) -> None:
         self._engine = engine
-        self._limits = limits
+        self._max_body_bytes = limits.max_body_bytes
+        self._max_depth = limits.max_json_depth
         self._clock = clock
         self._documents: dict[Action, Callable[[Route, bytes], Reply]] = {
             Action.SERVER: self._server,
@@ -47,7 +47,7 @@ class Answering:
         try:
             if isinstance(route, Reply):
                 exchange.write(route)
-            elif route.action is Action.INFER:
+            elif head.is_infer:
                 self._infer(exchange, head, route, body)
             else:
                 exchange.write(self._documents[route.action](route, body))
@@ -55,21 +55,11 @@ class Answering:
             exchange.fail(error)
 
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
-        if not head.has_length:
-            exchange.write(refusal(HTTPStatus.LENGTH_REQUIRED))
-            return
-        limits = self._limits
         if head.encoding is not None:
-            body = inflate(body, limits.max_body_bytes)
-        engine = self._engine
-        decoded = decode_infer(
-            engine.view(route.model, route.version),
-            route.version,
-            body,
-            json_bytes=head.json_bytes,
-            clock=self._clock,
-            max_depth=limits.max_json_depth,
-        )
+            body = inflate(body, self._max_body_bytes)
+        engine, version = self._engine, route.version
+        view = engine.view(route.model, version)
+        decoded = decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
         exchange.id = decoded.id
         exchange.wish = decoded.wish
         exchange.ticket = engine.infer(decoded.request, exchange.deliver)
@@ -104,7 +94,7 @@ class Answering:
     def _asks_for_ready(self, body: bytes) -> bool:
         if not body.strip():
             return False
-        check_depth(body, self._limits.max_json_depth)
+        check_depth(body, self._max_depth)
         try:
             return msgspec.json.decode(body, type=_IndexRequest).ready
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

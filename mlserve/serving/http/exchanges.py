@@ -23,26 +23,20 @@ _PRINTABLE = "!#$&'()*+,/:;=?@[]"
 _ID_BYTES = 128
 
 
-class RequestIds:
-    """Ids for requests that bring none: a prefix of this process, and a number."""
-
-    __slots__ = ("_count", "_prefix")
-
-    def __init__(self, prefix: bytes) -> None:
-        self._prefix = prefix
-        self._count = 0
-
-    def next(self) -> bytes:
-        self._count += 1
-        return b"%b-%x" % (self._prefix, self._count)
-
-
 class Common(msgspec.Struct):
-    """What all exchanges of a front end share. ``is_draining``: each reply is the last of its connection."""
+    """What all exchanges of a front end share. ``is_draining``: each reply is the last of its connection.
+
+    Requests that bring no id get ``prefix``, which is the process's own, and a number.
+    """
 
     lines: StatusLines
-    ids: RequestIds
+    prefix: bytes
     is_draining: bool = False
+    numbered: int = 0
+
+    def next_id(self) -> bytes:
+        self.numbered += 1
+        return b"%b-%x" % (self.prefix, self.numbered)
 
 
 class Line(Protocol):
@@ -74,7 +68,7 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
             return self.head.request_id
         if self.id:
             return quote(self.id, safe=_PRINTABLE).encode()[:_ID_BYTES]
-        return self.common.ids.next()
+        return self.common.next_id()
 
     def deliver(self, outcome: Answer | Exception) -> None:
         """Called by the engine, once: make the reply and let the connection write it."""
@@ -94,10 +88,12 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         common = self.common
         text = encode_plain(answer)
         if self.head is not None and self.head.is_plain and not common.is_draining:
-            self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % (
+            common.numbered += 1
+            self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b-%x\r\n\r\n%b" % (
                 common.lines.ok_json,
                 len(text),
-                common.ids.next(),
+                common.prefix,
+                common.numbered,
                 text,
             )
         else:
@@ -138,7 +134,7 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
             self.write(failed(error))
             return
         if self.id is None and (self.head is None or self.head.request_id is None):
-            self.id = self.common.ids.next().decode()  # the log and the reply must name the same id
+            self.id = self.common.next_id().decode()  # the log and the reply must name the same id
         _log.error("request %s: %s", self.request_id.decode(), error, exc_info=error)
         self.write(INTERNAL)
 

@@ -11,7 +11,7 @@ import time
 from mlserve.errors import Unavailable
 from mlserve.serving.http.answering import Answering
 from mlserve.serving.http.connection import Connection
-from mlserve.serving.http.exchanges import Common, RequestIds
+from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import StatusLines
@@ -27,7 +27,7 @@ class HttpFront:
     def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
         self._engine = engine
         self._limits = limits or Limits()
-        self._common = Common(StatusLines(time.time()), RequestIds(secrets.token_hex(4).encode()))
+        self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
         self._heads = Heads(self._limits)
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []

@@ -15,14 +15,17 @@ import msgspec
 
 from mlserve.serving.http.chunks import too_large
 from mlserve.serving.http.limits import Limits
-from mlserve.serving.http.replies import Reply, broken
-from mlserve.serving.http.routing import Route, route_of
+from mlserve.serving.http.replies import Reply, broken, refusal
+from mlserve.serving.http.routing import Action, Route, route_of
+
+END = b"\r\n\r\n"
+"""What ends a head; it is no part of a head's bytes here."""
 
 _REMEMBERED = 1024
 _REMEMBERED_BYTES = 2048
 _ENCODINGS = {b"": None, b"identity": None, b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 _MAX_DIGITS = 18
-_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01](?:\r\n|$)")
 _PRINTABLE = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -31,13 +34,13 @@ class Head(msgspec.Struct, gc=False, frozen=True):
 
     ``route`` is a ``Reply`` where there is nothing to route to. ``body_bytes`` is None for a chunked body.
     ``json_bytes`` is the length of the JSON before blobs, None where all is JSON. ``request_id`` is the client's own.
-    ``is_plain``: a reply needs neither an id of the client's nor a word about the connection.
+    ``is_plain``: a reply needs neither an id of the client's nor a word about the connection. ``is_infer``: it asks for
+    inference, and its body has a length.
     """
 
     method: bytes
     route: Route | Reply
     body_bytes: int | None
-    has_length: bool
     keep_alive: bool
     is_http10: bool
     expects_continue: bool
@@ -45,6 +48,7 @@ class Head(msgspec.Struct, gc=False, frozen=True):
     request_id: bytes | None
     encoding: str | None
     is_plain: bool
+    is_infer: bool
 
 
 class Heads:
@@ -61,7 +65,7 @@ class Heads:
         return len(self._known)
 
     def parse(self, raw: bytes) -> Head | Reply:
-        """The head in ``raw``, which ends with its empty line; or why the connection cannot go on."""
+        """The head in ``raw``, or why the connection cannot go on."""
         head = parse_head(raw, self._limits)
         # A client's own request ids make each head a new one; they must not push out the others.
         if isinstance(head, Head) and head.request_id is None and len(raw) <= _REMEMBERED_BYTES:
@@ -96,7 +100,7 @@ def parse_head(raw: bytes, limits: Limits) -> Head | Reply:
     """The head in ``raw``, or the refusal after which the connection ends: it is malformed, ambiguous or too much."""
     parsed = _Parsed()
     try:
-        parsed.parser.feed_data(raw)
+        parsed.parser.feed_data(raw + END)
     except httptools.HttpParserUpgrade:
         pass  # an offer that nobody has to take up; the request is answered as it stands
     except httptools.HttpParserInvalidMethodError:
@@ -132,17 +136,19 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
         return broken(HTTPStatus.BAD_REQUEST, "inference-header-content-length is no count of bytes")
     keep_alive = _keeps_alive(fields, is_http10=is_http10)
     request_id = printable(_last(fields, b"mlserve-request-id")) or None
+    route = route_of(method, parsed.target)
+    is_infer = isinstance(route, Route) and route.action is Action.INFER
     return Head(
         method=method,
-        route=route_of(method, parsed.target),
+        route=refusal(HTTPStatus.LENGTH_REQUIRED) if is_infer and not framing[1] else route,
         body_bytes=framing[0],
-        has_length=framing[1],
         keep_alive=keep_alive,
         is_http10=is_http10,
         expects_continue=bool(expectation) and not is_http10,
         json_bytes=int(json_bytes[0]) if json_bytes else None,
         request_id=request_id,
         encoding=_ENCODINGS[encoding],
+        is_infer=is_infer and framing[1],
         is_plain=keep_alive and not is_http10 and request_id is None,
     )
 

@@ -6,11 +6,9 @@ from enum import Enum, auto
 from http import HTTPStatus
 
 from mlserve.serving.http.chunks import BodyParts, ChunkedBody
-from mlserve.serving.http.heads import Head, Heads
+from mlserve.serving.http.heads import END, Head, Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import Reply, broken
-
-_END = b"\r\n\r\n"
 
 
 class Phase(Enum):
@@ -67,12 +65,12 @@ class RequestReader:
 
         Only while the reader ``is_empty``. It is what nearly always happens, for a fraction of the price.
         """
-        stop = data.find(_END) + 4
-        head = self._heads.get(data[:stop])
-        if head is None or head.body_bytes is None or stop + head.body_bytes != len(data):
+        raw, _, body = data.partition(END)
+        head = self._heads.get(raw)
+        if head is None or head.body_bytes != len(body):
             return None
         self.taken += 1
-        return head, data[stop:]
+        return head, body
 
     def feed(self, data: bytes) -> None:
         if self._at < len(self._data):
@@ -88,11 +86,11 @@ class RequestReader:
         # Empty lines before a request line are to be ignored (RFC 9112 §2.2).
         while self._data.startswith(b"\r\n", self._at):
             self._at += 2
-        end = self._data.find(_END, self._at)
+        end = self._data.find(END, self._at)
         if end < 0:
             too_long = len(self._data) - self._at > self._limits.max_header_bytes
             return broken(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) if too_long else None
-        raw = self._data[self._at : end + 4]
+        raw = self._data[self._at : end]
         if len(raw) > self._limits.max_header_bytes:
             return broken(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         head = self._heads.get(raw) or self._heads.parse(raw)

@@ -25,6 +25,7 @@ from mlserve.serving.seam import InferRequest, InputTensor, ModelView
 
 MAX_JSON_DEPTH = 100
 _MICROSECONDS = 1e-6
+_NOTHING = memoryview(b"")
 
 
 class Wish(msgspec.Struct, gc=False):
@@ -49,10 +50,9 @@ def decode_infer(
     view: ModelView,
     version: int | None,
     body: bytes,
-    *,
     json_bytes: int | None = None,
-    clock: Callable[[], float] = monotonic,
     max_depth: int = MAX_JSON_DEPTH,
+    clock: Callable[[], float] = monotonic,
 ) -> Decoded:
     """The request in ``body``, for the version ``view``; ``version`` is what the client asked for.
 
@@ -60,8 +60,7 @@ def decode_infer(
     ``clock`` is what a ``timeout`` parameter (µs) counts from, in seconds. Raises InvalidInput, Unsupported.
     """
     plan = plan_of(view)
-    blobs = memoryview(b"")
-    text = body
+    text, blobs = body, _NOTHING
     if json_bytes is not None:
         if json_bytes == 0:
             return _raw_binary(plan, version, body)
@@ -69,15 +68,15 @@ def decode_infer(
             raise InvalidInput(f"the inference header has {json_bytes} bytes, the body only {len(body)}")
         text, blobs = body[:json_bytes], memoryview(body)[json_bytes:]
     wire: AnyRequest
+    is_checked = False
     if plan.is_uniform and len(text) < LARGE_BYTES:
         try:
             wire, is_checked = plan.decoder.decode(text), True
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            wire, is_checked = read_request(text, max_depth), False
+            wire = read_request(text, max_depth)
     else:
         wire, is_checked = _read_carefully(text, plan, max_depth)
-    inputs = _inputs(wire, plan, blobs, is_checked=is_checked)
-    request = InferRequest(view.name, version, inputs)
+    request = InferRequest(view.name, version, _inputs(wire, plan, blobs, is_checked))
     wish = None
     if wire.outputs is not None or wire.parameters is not None:
         parameters = wire.parameters or {}
@@ -100,29 +99,30 @@ def _read_carefully(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest
         return read_request(text, max_depth), False
 
 
-def _inputs(wire: AnyRequest, plan: Plan, blobs: memoryview, *, is_checked: bool) -> list[InputTensor]:
+def _inputs(wire: AnyRequest, plan: Plan, blobs: memoryview, is_checked: bool) -> list[InputTensor]:
     inputs: list[InputTensor] = []
     at = 0
     for item in wire.inputs:
-        known = plan.inputs.get(item.name)
+        name = item.name
+        known = plan.inputs.get(name)
         if known is None:
-            plan.view.signature.input(item.name)  # raises with the nearest name
-            raise AssertionError(item.name)
-        if item.datatype != known.datatype:
-            raise InvalidInput(f"input '{item.name}' is {known.datatype}, not '{item.datatype}'")
+            plan.view.signature.input(name)  # raises with the nearest name
+            raise AssertionError(name)
+        spec, datatype, _ = known
+        if item.datatype != datatype:
+            raise InvalidInput(f"input '{name}' is {datatype}, not '{item.datatype}'")
         shape = tuple(item.shape)
         values: Any = item.data
         if values is None or item.parameters:
             blob = _blob(item, blobs, at)
             if blob is not None:
                 at += len(blob)
-                inputs.append(InputTensor(item.name, known.spec.dtype, shape, array_of(blob, known.spec, shape)))
+                inputs.append(InputTensor(name, spec.dtype, shape, array_of(blob, spec, shape)))
                 continue
-        if isinstance(values, np.ndarray):
-            values = _shaped(values, shape, item.name)
-        elif not is_checked:
-            values = flatten(values, shape, known)
-        inputs.append(InputTensor(item.name, known.spec.dtype, shape, values))
+        if not is_checked:
+            is_array = isinstance(values, np.ndarray)
+            values = _shaped(values, shape, name) if is_array else flatten(values, shape, known)
+        inputs.append(InputTensor(name, spec.dtype, shape, values))
     if at != len(blobs):
         raise InvalidInput(f"{len(blobs) - at} bytes of data belong to no input")
     return inputs

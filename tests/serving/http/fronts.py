@@ -45,23 +45,22 @@ class Front:
 
 @contextmanager
 def fronting(
-    engine: Engine,
+    engine: Engine | Callable[[], Awaitable[Engine]],
     limits: Limits | None = None,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
 ) -> Iterator[Front]:
-    """A front end for ``engine``, drained at the end."""
+    """A front end for ``engine``, or for the one that is made on its loop; drained at the end."""
     loop = new_loop()
     thread = threading.Thread(target=loop.run_forever, name="front")
     thread.start()
     try:
-        front = HttpFront(engine, limits)
 
-        async def listen() -> int:
+        async def listen() -> Front:
+            front = HttpFront(await engine() if callable(engine) else engine, limits)
             ((_, port),) = await front.listen("127.0.0.1", 0)
-            return port
+            return Front(front, port, loop)
 
-        port = asyncio.run_coroutine_threadsafe(listen(), loop).result(30)
-        found = Front(front, port, loop)
+        found = asyncio.run_coroutine_threadsafe(listen(), loop).result(60)
         yield found
         found.drain(timeout_s=0.0)
     finally:
@@ -76,3 +75,9 @@ def read_all(client: socket.socket) -> bytes:
     while piece := client.recv(1 << 16):
         data += piece
     return data
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the loop run until ``holds``; the test's own timeout is the limit."""
+    while not holds():
+        await asyncio.sleep(0.001)

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from mlserve.errors import Unavailable
 from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import Limits, limits_of
 from tests.serving.fakes import FakeEngine, doubling, echo
-from tests.serving.http.fronts import Front, fronting, read_all
+from tests.serving.http.fronts import Front, fronting, read_all, until
 from tests.serving.http.wire import GET, message, replies, row
 
 
@@ -103,11 +103,11 @@ def test_a_client_that_resets_cancels_its_requests(front: Front, engine: FakeEng
     engine.held = True
     client = front.connect()
     client.sendall(message(row(1, 2, 3)) + GET)
-    front.on_loop(lambda: _until(lambda: bool(engine.tickets)))
+    front.on_loop(lambda: until(lambda: bool(engine.tickets)))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
-    front.on_loop(lambda: _until(lambda: engine.tickets[0].deliver is None))
+    front.on_loop(lambda: until(lambda: engine.tickets[0].deliver is None))
 
 
 @pytest.mark.parametrize(
@@ -137,18 +137,18 @@ def test_a_client_that_never_reads_is_cut(engine: FakeEngine) -> None:
         sender.join(60)
 
         assert not sender.is_alive()
-        front.on_loop(lambda: _until(lambda: front.front.connections == 0))
+        front.on_loop(lambda: until(lambda: front.front.connections == 0))
 
 
 def test_a_drain_finishes_what_is_under_way_and_accepts_nobody_new(front: Front, engine: FakeEngine) -> None:
     engine.held = True
     busy, idle = front.connect(), front.connect()
     busy.sendall(message(row(1, 2, 3)))
-    front.on_loop(lambda: _until(lambda: bool(engine.tickets) and front.front.connections == 2))
+    front.on_loop(lambda: until(lambda: bool(engine.tickets) and front.front.connections == 2))
 
     async def drain_and_release() -> int:
         draining = asyncio.create_task(front.front.drain(30, idle_grace_s=0.0))
-        await _until(lambda: front.front.connections == 1)
+        await until(lambda: front.front.connections == 1)
         engine.release()
         return await draining
 
@@ -182,7 +182,7 @@ def test_a_drain_cuts_who_does_not_finish(front: Front, engine: FakeEngine) -> N
     engine.held = True
     with front.connect() as client:
         client.sendall(message(row(1, 2, 3)))
-        front.on_loop(lambda: _until(lambda: bool(engine.tickets)))
+        front.on_loop(lambda: until(lambda: bool(engine.tickets)))
 
         assert front.drain(timeout_s=0.0) == 1
         assert engine.tickets[0].deliver is None
@@ -209,12 +209,6 @@ def test_the_limits_are_those_of_the_settings() -> None:
     assert limits_of(ServeSettings(max_body_bytes=7, idle_timeout_s=9.0)) == Limits(
         max_body_bytes=7, idle_timeout_s=9.0
     )
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    """Let the loop run until ``holds``; the test's own timeout is the limit."""
-    while not holds():
-        await asyncio.sleep(0.001)
 
 
 def _send_until_cut(client: socket.socket, data: bytes) -> None:

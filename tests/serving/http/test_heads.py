@@ -14,7 +14,7 @@ LIMITS = Limits(max_body_bytes=100)
 
 
 def raw(*lines: str, start: str = "POST /v2/models/fraud/infer HTTP/1.1", host: str | None = "Host: a") -> bytes:
-    return "\r\n".join([start, *([host] if host else []), *lines, "", ""]).encode("latin-1")
+    return "\r\n".join([start, *([host] if host else []), *lines]).encode("latin-1")
 
 
 def head(*lines: str, start: str = "POST /v2/models/fraud/infer HTTP/1.1", host: str | None = "Host: a") -> Head:
@@ -30,8 +30,8 @@ def test_header_names_are_read_in_any_case() -> None:
 
 
 def test_a_request_without_a_length_has_no_body() -> None:
-    assert (head().body_bytes, head().has_length) == (0, False)
-    assert (head("Content-Length: 0").body_bytes, head("Content-Length: 0").has_length) == (0, True)
+    assert (head().body_bytes, head().is_infer) == (0, False)
+    assert (head("Content-Length: 0").body_bytes, head("Content-Length: 0").is_infer) == (0, True)
 
 
 def test_a_chunked_body_has_no_length_yet() -> None:
@@ -104,9 +104,9 @@ def test_a_request_id_is_kept_if_it_can_go_back_into_a_header(name: str, kept: b
         pytest.param(raw(start="GET / HTTP/0.9"), (400, 505), id="HTTP/0.9"),
         pytest.param(raw(start="FETCH / HTTP/1.1"), 501, id="an unknown method"),
         pytest.param(raw(start="GET /a b HTTP/1.1"), 400, id="a space in the path"),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\n", 400, id="the preface of HTTP/2"),
-        pytest.param(b"\x16\x03\x01\x02\0\x01\r\n\r\n", 400, id="TLS"),
-        pytest.param(b"hello\r\n\r\n", 400, id="no HTTP"),
+        pytest.param(b"PRI * HTTP/2.0", 400, id="the preface of HTTP/2"),
+        pytest.param(b"\x16\x03\x01\x02\0\x01", 400, id="TLS"),
+        pytest.param(b"hello", 400, id="no HTTP"),
     ],
 )
 def test_what_is_malformed_or_ambiguous_ends_the_connection(sent: bytes, status: int | tuple[int, ...]) -> None:
@@ -148,7 +148,7 @@ def test_ever_new_heads_do_not_fill_the_memory() -> None:
     st.binary(max_size=200), st.lists(st.sampled_from([b"Content-Length: 3\r\n", b"\r\n", b"Expect: 100-continue\r\n"]))
 )
 def test_any_bytes_are_a_head_or_a_refusal(start: bytes, lines: list[bytes]) -> None:
-    sent = b"POST /" + start + b" HTTP/1.1\r\nHost: a\r\n" + b"".join(lines) + b"\r\n"
+    sent = b"POST /" + start + b" HTTP/1.1\r\nHost: a\r\n" + b"".join(lines)
 
-    for text in (sent, start + b"\r\n\r\n"):
+    for text in (sent, start):
         assert isinstance(parse_head(text, LIMITS), Head | Reply)

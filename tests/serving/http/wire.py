@@ -10,7 +10,7 @@ from typing import Any
 
 from mlserve.serving.http.answering import Answering
 from mlserve.serving.http.connection import Connection
-from mlserve.serving.http.exchanges import Common, RequestIds
+from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import StatusLines
@@ -114,7 +114,7 @@ class Client:
     def __init__(self, engine: FakeEngine, limits: Limits | None = None, *, clock_s: float = 0.0) -> None:
         self.engine = engine
         self.wire = Wire()
-        self.common = Common(StatusLines(0.0), RequestIds(b"test"))
+        self.common = Common(StatusLines(0.0), b"test")
         limits = limits or Limits()
         answering = Answering(engine, limits, lambda: clock_s)
         self.lost: list[Connection] = []

@@ -23,7 +23,7 @@ from typing import Any
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, Unsupported, UsageError
-from mlserve.runtime.threads import ThreadPlan, plan_for_throughput, usable_cores
+from mlserve.runtime.threads import plan_for_throughput, usable_cores
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Emit, Events
 from mlserve.serving.following import Follower, Upstream
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 5e-4
 """How soon a lane that holds the GIL gives it to the loop; Python's own 5 ms would be most of a request's time."""
+
+GOODBYE_S = 2.0
+"""How long the end waits for the registry to be told of it."""
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -78,66 +81,80 @@ def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signa
 async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings, events: Events) -> signal.Signals:
     loop = asyncio.get_running_loop()
     stopping = _Stopping(loop)
-    plan = plan_for_throughput(usable_cores())
-    lanes = Lanes(plan.lanes, loop)
-    lanes.start()
-    # One thread loads and one asks the registry; neither ever waits for the other.
-    loader, asker = OneThread("loader"), OneThread("registry")
-    names = [*(one.name for one in fixed), *targets.names]
-    load = partial(load_version, options=_options(settings, plan))
-    repository = Repository(names, load, loader, on_event=events)
-    engine = BatchingEngine(
-        repository,
-        lanes,
-        loop,
-        max_queue_rows=settings.max_queue_rows,
-        max_delay_s=settings.max_delay_ms / 1e3,
-    )
-    follower = Follower(
-        repository,
-        fixed,
-        upstream=targets.upstream,
-        names=targets.names,
-        executor=asker,
-        poll_s=settings.poll_s,
-        on_event=events,
-    )
-    front = HttpFront(engine, limits_of(settings))
+    parts = _Parts(targets, fixed, settings, events, loop)
+    parts.lanes.start()
     is_following, drain_s = False, 0.0
     try:
-        addresses = await front.listen(settings.host, settings.port)
-        if not await stopping.unless(follower.start()):
+        addresses = await parts.front.listen(settings.host, settings.port)
+        if not await stopping.unless(parts.follower.start()):
             return stopping.signal
         is_following, drain_s = True, settings.drain_s
         _freeze()
-        events.ready(
-            {
-                "event": "ready",
-                "http": _url(*addresses[0]),
-                "grpc": None,
-                "models": [f"{loaded.name}:{loaded.version}" for loaded in repository.in_production()],
-            }
-        )
-        await stopping.unless(follower.run())
+        loaded = [f"{loaded.name}:{loaded.version}" for loaded in parts.repository.in_production()]
+        events.ready({"event": "ready", "http": _url(*addresses[0]), "grpc": None, "models": loaded})
+        await stopping.unless(parts.follower.run())
         await stopping.wait()
         events({"event": "draining", "signal": stopping.signal.name})
         return stopping.signal
     finally:
-        engine.begin_drain()
         stopping.begin_again()
-        closing = asyncio.create_task(_close(front, follower if is_following else None, drain_s))
-        await stopping.unless(closing)
-        lanes.close(timeout_s=1.0)
-        loader.shutdown()
-        asker.shutdown()
+        if not await stopping.unless(parts.drain(drain_s, is_following=is_following)):
+            await parts.front.drain(0.0)
+        parts.close()
 
 
-async def _close(front: HttpFront, follower: Follower | None, drain_s: float) -> None:
-    if follower is not None:
-        await follower.stop()
-    cut = await front.drain(drain_s)
-    if cut:
-        log.warning("%d clients were cut off after %g s", cut, drain_s)
+class _Parts:
+    """What one server is put together from, and how it is taken apart."""
+
+    def __init__(
+        self,
+        targets: Targets,
+        fixed: list[Wanted],
+        settings: ServeSettings,
+        events: Events,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        plan = plan_for_throughput(usable_cores())
+        # One thread loads and one asks the registry; neither ever waits for the other.
+        self.loader, self.asker = OneThread("loader"), OneThread("registry")
+        self.lanes = Lanes(plan.lanes, loop)
+        options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+        names = [*(one.name for one in fixed), *targets.names]
+        self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=events)
+        self.engine = BatchingEngine(
+            self.repository,
+            self.lanes,
+            loop,
+            max_queue_rows=settings.max_queue_rows,
+            max_delay_s=settings.max_delay_ms / 1e3,
+        )
+        self.follower = Follower(
+            self.repository,
+            fixed,
+            upstream=targets.upstream,
+            names=targets.names,
+            executor=self.asker,
+            poll_s=settings.poll_s,
+            on_event=events,
+        )
+        self.front = HttpFront(self.engine, limits_of(settings))
+
+    async def drain(self, drain_s: float, *, is_following: bool) -> None:
+        """Not ready, nobody new, what is under way finished, and the registry told; as long as each may take."""
+        self.engine.begin_drain()
+        leaving = asyncio.create_task(self.follower.stop()) if is_following else None
+        cut = await self.front.drain(drain_s)
+        if cut:
+            log.warning("%d clients were cut off after %g s", cut, drain_s)
+        if leaving is not None:
+            # A registry that hangs forgets this server by itself, when it has not heard of it for a while.
+            await asyncio.wait((leaving,), timeout=GOODBYE_S)
+
+    def close(self) -> None:
+        """End the threads; one that hangs is left behind."""
+        self.lanes.close(timeout_s=1.0)
+        self.loader.shutdown()
+        self.asker.shutdown()
 
 
 class _Stopping:
@@ -198,10 +215,6 @@ def _check(settings: ServeSettings) -> None:
         raise Unsupported(f"{settings.workers} workers are not offered yet", hint="--workers 1")
     if settings.grpc_port != "off":
         raise Unsupported("gRPC is not offered yet", hint="--grpc-port off")
-
-
-def _options(settings: ServeSettings, plan: ThreadPlan) -> LoadOptions:
-    return LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
 
 
 def _freeze() -> None:

@@ -143,6 +143,27 @@ def test_interrupting_ends_it_too_and_is_told_apart(tmp_path: Path) -> None:
     assert Story().run(Targets(files=(saved(tmp_path),)), lambda client: None, ending=signal.SIGINT) is signal.SIGINT
 
 
+def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
+    story = Story()
+    patient = ServeSettings(port=0, drain_s=3600.0, body_timeout_s=3600.0)
+    sockets: list[socket.socket] = []
+
+    def hurry() -> None:
+        story.until(event="draining")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def told(client: Client) -> None:
+        sockets.append(socket.create_connection((client.connection.host, client.connection.port)))
+        sockets[0].sendall(b"POST /v2/models/iris/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        assert client.get("/v2/health/live") == 200
+        threading.Thread(target=hurry).start()
+
+    story.run(Targets(files=(saved(tmp_path),)), told, patient)
+
+    assert sockets[0].recv(100) in (b"",)
+    sockets[0].close()
+
+
 def test_a_promotion_swaps_while_a_client_keeps_asking(
     store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
 ) -> None:

@@ -28,6 +28,7 @@ from mlserve.runtime.samples import synthetic_inputs
 Exactness = Literal["exact", "close", "none"]
 
 PROBE_ROWS = 33
+FEWEST_ROWS = 4
 BATCH_SIZES = (2, 3, 4, 8, 16, 33, 7)
 """Around the tile sizes of matrix kernels, in the order that they are tried until the time is up; two always are."""
 
@@ -80,7 +81,8 @@ def certify(
     """The certificate of ``model`` as it is loaded now.
 
     ``rows`` are real inputs by name, rows on axis 0 (at most 33 are used); without them, rows are made up from the
-    signature. Never raises for what the model does: a model that refuses the rows is not batchable, with the reason.
+    signature. A model too slow for ``budget_s`` is shown fewer rows and sizes, four rows at least. Never raises for
+    what the model does: a model that refuses the rows is not batchable, with the reason.
     """
 
     def verdict(exactness: Exactness, reason: str, seen: Closeness = EXACT) -> Certificate:
@@ -95,7 +97,7 @@ def certify(
     deadline_s = clock() + budget_s
     try:
         for inputs in _probes(model.signature, rows, seed):
-            alone = [model.run(_rows(inputs, [row])) for row in range(_count(inputs))]
+            alone = _each_alone(model, inputs, budget_s, clock)
             if any(len(output) != 1 for answer in alone for output in answer.values()):
                 return verdict("none", "an output has another number of rows than the inputs")
             for picked in _batches(len(alone), deadline_s, clock):
@@ -133,6 +135,15 @@ def _probes(signature: Signature, rows: Mapping[str, Any] | None, seed: int) -> 
             yield {name: np.ascontiguousarray(array[:count]) for name, array in rows.items()}
     for attempt in range(3):
         yield synthetic_inputs(signature, PROBE_ROWS, seed + 101 * attempt)
+
+
+def _each_alone(model: OnnxModel, inputs: Arrays, budget_s: float, clock: Callable[[], float]) -> list[Arrays]:
+    """The answers of the rows one by one: of as many as take half the budget, but of ``FEWEST_ROWS`` at least."""
+    start_s = clock()
+    answers = [model.run(_rows(inputs, [0]))]
+    affordable = int(0.5 * budget_s / max(clock() - start_s, 1e-6))
+    count = min(_count(inputs), max(FEWEST_ROWS, affordable))
+    return answers + [model.run(_rows(inputs, [row])) for row in range(1, count)]
 
 
 def _batches(count: int, deadline_s: float, clock: Callable[[], float]) -> Iterator[list[int]]:

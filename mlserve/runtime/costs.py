@@ -27,7 +27,10 @@ MAX_ROWS = 256
 FIXED_SHARE = 0.1
 """A batch is large enough when α is no more than this part of its time."""
 
-FEW, MANY = 1, 8
+FEW, MANY = 1, 32
+SIZES = (MANY, 8)
+"""With a few rows, reading the weights is most of the time; only with many does it show what a row more costs."""
+
 REPEATS = 15
 WARM_RUNS = 3
 
@@ -71,9 +74,10 @@ def measure(
     budget_s: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Costs:
-    """The costs of ``model`` on ``inputs`` (at least 8 rows where ``batchable``, else one request's arrays).
+    """The costs of ``model`` on ``inputs`` (32 rows or more where ``batchable``, else one request's arrays).
 
-    Takes about ``budget_s`` at most once the first run is over; it also serves as warm-up. Raises what ``run`` raises.
+    Takes about ``budget_s`` at most once the first run is over, and is the warm-up too. Where not even eight rows fit
+    in it, a batch is taken to gain nothing. Raises what ``run`` raises.
     """
     one = {name: array[:FEW] for name, array in inputs.items()} if batchable else dict(inputs)
     has_control_flow = not CONTROL_FLOW.isdisjoint(model.operators)
@@ -81,8 +85,12 @@ def measure(
     one_s = _timed(model, one, deadline_s, clock)
     if not batchable:
         return Costs(one_s, 0.0, has_control_flow)
-    many_s = _timed(model, {name: array[:MANY] for name, array in inputs.items()}, deadline_s, clock)
-    beta_s = max(0.0, (many_s - one_s) / (MANY - FEW))
+    left_s = deadline_s - clock()
+    many = next((size for size in SIZES if size * one_s <= left_s), None)
+    if many is None:
+        return Costs(0.0, one_s, has_control_flow)
+    many_s = _timed(model, {name: array[:many] for name, array in inputs.items()}, deadline_s, clock)
+    beta_s = max(0.0, (many_s - one_s) / (many - FEW))
     return Costs(max(0.0, one_s - beta_s), beta_s, has_control_flow)
 
 

@@ -96,15 +96,17 @@ def _warmed_up(
     model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, batchable: bool, wanted: Wanted, budget_s: float
 ) -> Costs:
     try:
-        inputs = _repeated(rows, MANY) if rows else synthetic_inputs(model.signature, MANY if batchable else 1, seed=0)
+        count = MANY if batchable else 1
+        inputs = _resized(model, rows, count) if rows else synthetic_inputs(model.signature, count, seed=0)
         return measure(model, inputs, batchable=batchable, budget_s=budget_s)
     except MlserveError as error:
         log.warning("%s:%s refused the warm-up rows made up for it: %s", wanted.name, wanted.version, error.message)
         return UNKNOWN_COSTS
 
 
-def _repeated(rows: Mapping[str, np.ndarray[Any, Any]], count: int) -> Arrays:
-    """``rows`` repeated until there are ``count``; as they are where axis 0 cannot be repeated."""
-    if any(array.ndim == 0 or len(array) == 0 for array in rows.values()):
+def _resized(model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]], count: int) -> Arrays:
+    """``count`` rows, those given repeated where they are fewer; as they are where axis 0 is not free, or empty."""
+    is_free = all(spec.dims and not isinstance(spec.dims[0], int) for spec in model.signature.inputs)
+    if not is_free or any(len(array) == 0 for array in rows.values()):
         return dict(rows)
-    return {name: np.resize(array, (max(count, len(array)), *array.shape[1:])) for name, array in rows.items()}
+    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in rows.items()}

@@ -20,10 +20,11 @@ class VirtualModel:
     def __init__(self, alpha_s: float, beta_s: float, operators: frozenset[str] = frozenset()) -> None:
         self.now_s = 0.0
         self.alpha_s, self.beta_s, self.operators = alpha_s, beta_s, operators
-        self.runs = 0
+        self.runs = self.largest = 0
 
     def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         self.runs += 1
+        self.largest = max(self.largest, len(inputs["x"]))
         self.now_s += self.alpha_s + self.beta_s * len(inputs["x"])
         return {}
 
@@ -32,7 +33,7 @@ class VirtualModel:
 
 
 def measured(model: VirtualModel, *, batchable: bool = True, budget_s: float = 10.0) -> Costs:
-    return measure(model, {"x": np.ones((8, 1))}, batchable=batchable, budget_s=budget_s, clock=model.clock)  # type: ignore[arg-type]
+    return measure(model, {"x": np.ones((32, 1))}, batchable=batchable, budget_s=budget_s, clock=model.clock)  # type: ignore[arg-type]
 
 
 def test_the_line_through_two_batch_sizes_is_found() -> None:
@@ -43,15 +44,25 @@ def test_the_line_through_two_batch_sizes_is_found() -> None:
 
 
 def test_a_model_that_is_not_batchable_is_timed_as_it_is_called() -> None:
-    assert measured(VirtualModel(0.1, 0.1), batchable=False).alpha_s == pytest.approx(0.9)
+    assert measured(VirtualModel(0.1, 0.1), batchable=False).alpha_s == pytest.approx(0.1 + 32 * 0.1)
 
 
 def test_measuring_a_slow_model_ends_with_its_budget() -> None:
     model = VirtualModel(60.0, 0.0)
 
-    measured(model, budget_s=1.0)
+    costs = measured(model, budget_s=1.0)
 
-    assert model.runs == 2
+    assert model.runs == 1
+    assert costs.useful_rows() == 1
+
+
+def test_a_batch_is_timed_as_large_as_the_budget_allows() -> None:
+    for budget_s, largest in ((40.0, 32), (30.0, 8)):
+        model = VirtualModel(0.0, 1.0)
+
+        measured(model, budget_s=budget_s + 18.0)
+
+        assert model.largest == largest
 
 
 def test_a_cheap_model_runs_inline_and_a_dear_one_does_not() -> None:
@@ -80,9 +91,9 @@ def test_the_useful_batch_size_follows(costs: Costs, rows: int) -> None:
 def test_a_real_model_is_measured() -> None:
     model = load_model(models.classifier().SerializeToString(), device="cpu")
 
-    costs = measure(model, {"x": np.ones((8, 4), np.float32)}, batchable=True, budget_s=5.0)
+    costs = measure(model, {"x": np.ones((32, 4), np.float32)}, batchable=True, budget_s=5.0)
 
     assert costs.alpha_s >= 0.0
     assert not costs.has_control_flow
     with pytest.raises(InvalidInput):
-        measure(model, {"x": np.ones((8, 5), np.float32)}, batchable=True, budget_s=5.0)
+        measure(model, {"x": np.ones((32, 5), np.float32)}, batchable=True, budget_s=5.0)

@@ -79,12 +79,22 @@ def test_golden_rows_are_checked_and_used_for_the_probe(tmp_path: Path) -> None:
         load_version(wanted(tmp_path, models.classifier(seed=1), golden=golden(proto, rows)), OPTIONS)
 
 
-def test_golden_rows_of_a_scalar_model_are_fine(tmp_path: Path) -> None:
-    proto = models.scalar()
-
-    loaded = load_version(wanted(tmp_path, proto, golden=golden(proto, {"x": np.array(2, np.float32)})), OPTIONS)
+@pytest.mark.parametrize(
+    ("proto", "rows"),
+    [
+        pytest.param(models.scalar(), np.array(2, np.float32), id="scalar"),
+        pytest.param(models.fixed_shape(rows=2), np.ones((2, 4), np.float32), id="fixed shape"),
+        pytest.param(models.batch_dependent(), np.ones((2, 4), np.float32), id="not batchable"),
+        pytest.param(models.batch_dependent(), np.ones((0, 4), np.float32), id="no rows"),
+    ],
+)
+def test_golden_rows_warm_up_any_model(
+    proto: onnx.ModelProto, rows: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_version(wanted(tmp_path, proto, golden=golden(proto, {"x": rows})), OPTIONS)
 
     assert not loaded.certificate.batchable
+    assert caplog.text == ""
 
 
 def test_made_up_rows_that_the_model_refuses_are_a_note_in_the_log(

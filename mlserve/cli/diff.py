@@ -30,7 +30,7 @@ def diff(
     for section in ("fields", "metrics", "params", "tags", "files"):
         prefix = "" if section == "fields" else f"{section}."
         rows += [
-            {"what": prefix + name, found.a: pair[0], found.b: pair[1]}
+            {"what": prefix + name, found.a: _short(pair[0]), found.b: _short(pair[1])}
             for name, pair in getattr(found, section).items()
         ]
     out.table(("what", found.a, found.b), rows, document=found, made=[row["what"] for row in rows])
@@ -38,3 +38,8 @@ def diff(
         out.detail(f"clients of {found.a} could not be answered by {found.b}: {'; '.join(found.incompatible)}")
     if found.same_bytes:
         out.detail("both have the same bytes")
+
+
+def _short(value: Any) -> Any:
+    """A digest by its beginning; --json has it whole."""
+    return f"{value[:19]}…" if isinstance(value, str) and value.startswith("sha256:") else value

@@ -100,5 +100,7 @@ def export(
         out.result(f"{report.framework} model exported to {output} ({figures})", report, made=str(output))
         out.hint(f"mlserve register NAME {output}")
         return
-    out.result(f"{output} is not written: {'; '.join(report.reasons)} ({figures})", report, good=False)
+    out.result(f"{output} is not written: the answers differ ({figures})", report, good=False)
+    for reason in report.reasons:
+        out.detail(f"  {reason}")
     raise typer.Exit(7)

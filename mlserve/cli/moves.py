@@ -32,5 +32,6 @@ def tell_move(out: Output, move: Move, sentence: str) -> None:
     for warning in move.warnings:
         out.warn(warning)
     if not move.allowed:
-        out.hint(f"mlserve promote {move.ref} --to {move.stage} --force --reason TEXT")
+        name = (move.ref or "").partition(":")[0]
+        out.hint(f"mlserve policy show {name} says what is demanded; --force --reason TEXT skips it")
         raise typer.Exit(ANSWER_IS_NO)

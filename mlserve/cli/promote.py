@@ -79,12 +79,12 @@ def promote(
 
 
 def _sentence(move: Move) -> str:
-    was = f", which was {move.previous}" if move.previous else ""
+    instead = f" in place of {move.previous}" if move.previous else ""
     if not move.allowed:
-        return f"{move.ref} may not enter {move.stage}{was}"
+        return f"{move.ref} may not enter {move.stage}{instead}"
     if move.dry_run:
-        return f"{move.ref} may enter {move.stage}{was}"
+        return f"{move.ref} may enter {move.stage}{instead}"
     if not move.changed:
         return f"{move.ref} stands in {move.stage} already (generation {move.generation})"
     forced = ", forced" if move.forced else ""
-    return f"{move.ref} is now in {move.stage}{was} (generation {move.generation}{forced})"
+    return f"{move.ref} is now in {move.stage}{instead} (generation {move.generation}{forced})"

@@ -99,7 +99,9 @@ def quantize(
         change = f"{report.metric.before:.4g} → {report.metric.after:.4g}, drop {low:.2g} to {high:.2g} with 95 %"
         figures = f"{figures}, {report.metric.name} {change}"
     if report.output is None:
-        out.result(f"{output} is not written: {'; '.join(report.reasons)} ({figures})", report, good=False)
+        out.result(f"{output} is not written ({figures})", report, good=False)
+        for reason in report.reasons:
+            out.detail(f"  {reason}")
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))

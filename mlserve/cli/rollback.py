@@ -25,5 +25,5 @@ def rollback(
     parse_name(name)
     with wiring.connect(config, registry=registry) as app:
         move = run(app.store, name, by=app.user, now=app.clock(), reason=reason)
-    sentence = f"{move.ref} is back in {move.stage}, which was {move.previous} (generation {move.generation})"
+    sentence = f"{move.ref} is back in {move.stage} in place of {move.previous} (generation {move.generation})"
     tell_move(out, move, sentence)

@@ -1,5 +1,6 @@
 """``mlserve show``: one version whole, evidence included."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ def show(
             write_card(app, document, report)
     fields = {key: value for key, value in document.items() if key not in _APART}
     fields |= {
+        "created_at": datetime.fromisoformat(document["created_at"]),
         "size_bytes": sum(entry["size_bytes"] for entry in document["files"]),
         "files": [entry["path"] for entry in document["files"]],
         "inputs": [_spec(spec) for spec in document["signature"]["inputs"]],
@@ -40,7 +42,7 @@ def show(
     out.record(fields, document=document, made=str(report) if report else document["ref"])
     columns = ("kind", "passed", "figures", "origin", "measured_at", "measured_by")
     out.detail("")
-    out.details(columns, [item | {"figures": _plain(item["figures"])} for item in document["evidence"]])
+    out.details(columns, [_evidence(item) for item in document["evidence"]])
     if report is not None:
         out.hint(f"the card is in {report}")
 
@@ -55,5 +57,9 @@ def _spec(spec: dict[str, Any]) -> str:
     return f"{spec['name']}: {spec['datatype']}[{dims}]"
 
 
-def _plain(figures: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in figures.items() if isinstance(value, (bool, int, float)) or key in _WORDS}
+def _evidence(item: dict[str, Any]) -> dict[str, Any]:
+    """One measurement in a line: numbers, and words where there are few or where they say why it did not pass."""
+    words = _WORDS if item["passed"] else (*_WORDS, "reason")
+    figures = item["figures"].items()
+    plain = {key: value for key, value in figures if isinstance(value, (bool, int, float)) or key in words}
+    return item | {"figures": plain, "measured_at": datetime.fromisoformat(item["measured_at"])}

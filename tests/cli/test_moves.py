@@ -38,7 +38,7 @@ def test_promote_tells_a_person_what_was_there(run: Run, fraud: Path) -> None:
 
     done = run("promote", "fraud:2", "--to", "production")
 
-    assert done.out.splitlines()[0] == "✓ fraud:2 is now in production, which was fraud:1 (generation 2)"
+    assert done.out.splitlines()[0] == "✓ fraud:2 is now in production in place of fraud:1 (generation 2)"
     assert "GATE" in done.out
 
 
@@ -113,7 +113,7 @@ def test_rollback_goes_back_and_then_has_nothing_left(run: Run, fraud: Path) -> 
     back = run("rollback", "fraud", "--reason", "alarms")
     again = run("rollback", "fraud", "--json")
 
-    assert back.out.splitlines()[0] == "✓ fraud:1 is back in production, which was fraud:2 (generation 3)"
+    assert back.out.splitlines()[0] == "✓ fraud:1 is back in production in place of fraud:2 (generation 3)"
     assert again.error["code"] == 4
 
 

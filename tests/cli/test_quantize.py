@@ -63,7 +63,7 @@ def test_a_model_that_loses_too_much_is_refused(run: Run, large: Path, evaluatio
     assert script.code == person.code == 7
     assert script.document["passed"] is False
     assert script.document["output"] is None
-    assert person.out.startswith("✗ small.onnx is not written:")
+    assert person.out.startswith("✗ small.onnx is not written (")
     assert not Path("small.onnx").exists()
 
 

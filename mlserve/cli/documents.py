@@ -44,6 +44,10 @@ def _document_of_many(value: Any) -> Any:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """``value`` as the text of one JSON document, on one line unless ``indent`` is given."""
-    return json.dumps(document_of(value), ensure_ascii=False, indent=indent, allow_nan=False)
+def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """``value`` as the text of one JSON document, on one line unless ``indent`` is given.
+
+    >>> to_json({"note": "é"}, ascii_only=True)
+    '{"note": "\\\\u00e9"}'
+    """
+    return json.dumps(document_of(value), ensure_ascii=ascii_only, indent=indent, allow_nan=False)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import typer
 
 from mlserve.cli.documents import to_json
-from mlserve.cli.terminal import is_styled, styled
+from mlserve.cli.terminal import is_ascii_only, is_styled, styled
 from mlserve.errors import MlserveError, UsageError
 
 INTERRUPTED = 130
@@ -48,7 +48,7 @@ def tell(error: BaseException, *, as_json: bool, env: Mapping[str, str], file: T
     file = file or sys.stderr
     code = error.exit_code if isinstance(error, MlserveError) else BUG
     if as_json:
-        print(to_json(document(error)), file=file, flush=True)
+        print(to_json(document(error), ascii_only=is_ascii_only(file)), file=file, flush=True)
         return code
     on = is_styled(file, env)
     if isinstance(error, MlserveError):

@@ -18,7 +18,7 @@ import typer
 
 from mlserve.cli import rendering
 from mlserve.cli.documents import to_json
-from mlserve.cli.terminal import is_styled, styled
+from mlserve.cli.terminal import is_ascii_only, is_styled, styled
 from mlserve.core.progress import Progress
 from mlserve.core.settings import current_env
 
@@ -83,7 +83,7 @@ class Output:
         """One event of a long-running command, as a line and at once."""
         match self.mode:
             case "json":
-                self._lines([to_json(document)])
+                self._lines([to_json(document, ascii_only=is_ascii_only(self._answers))])
                 self._late_warnings()
             case "quiet":
                 self._lines([made] if made is not None else [])
@@ -122,7 +122,8 @@ class Output:
         )
 
     def _document(self, document: Any) -> None:
-        self._lines([to_json(document, indent=2 if self._is_styled(self._answers) else None)])
+        indent = 2 if self._is_styled(self._answers) else None
+        self._lines([to_json(document, indent=indent, ascii_only=is_ascii_only(self._answers))])
         self._late_warnings()
 
     def _late_warnings(self) -> None:

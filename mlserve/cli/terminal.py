@@ -16,6 +16,11 @@ def is_styled(stream: TextIO, env: Mapping[str, str]) -> bool:
     return stream.isatty()
 
 
+def is_ascii_only(stream: TextIO) -> bool:
+    """Whether a stream cannot take every character, so that JSON must escape those beyond ASCII."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "") != "utf8"
+
+
 def styled(text: str, style: str, *, on: bool) -> str:
     """``text`` in one of our few styles, or as it is.
 

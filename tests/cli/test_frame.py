@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.core import TyperArgument, TyperCommand, TyperGroup
@@ -95,9 +96,14 @@ def test_no_option_hides_a_default_that_belongs_to_the_settings(path: str, comma
         assert not parameter.default, f"{path} {parameter.opts}"
 
 
-def test_help_imports_nothing_heavy() -> None:
-    imported = f"[m for m in {HEAVY} if m in sys.modules]"
-    code = f"import sys; from mlserve.cli.app import main; code = main(['--help']); print({imported}, code)"
+@pytest.mark.parametrize(
+    "words", [["--help"], ["promote", "--help"], ["serve", "--help"], ["config", "--help"]], ids=" ".join
+)
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    # typer itself turns the words after a command into values with pydantic.
+    heavy = [module for module in HEAVY if module != "pydantic" or words == ["--help"]]
+    imported = f"[m for m in {heavy} if m in sys.modules]"
+    code = f"import sys; from mlserve.cli.app import main; code = main({words}); print({imported}, code)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -267,3 +273,12 @@ def test_a_librarys_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> N
     app._show_nothing(UserWarning("old data"), UserWarning)
 
     assert capsys.readouterr() == ("", "warning: old data\nwarning: UserWarning\n")
+
+
+def test_json_is_whole_where_the_terminal_lacks_a_character(project: Path) -> None:
+    environment = {"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin"}
+    command = [sys.executable, "-m", "mlserve", "init", "é", "--json"]
+
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+
+    assert json.loads(done.stdout)["home"] == str(project / "é" / ".mlserve")

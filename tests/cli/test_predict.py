@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Run
-from tests.models import batch_dependent, saved
+from tests.models import (
+    batch_dependent,
+    fixed_shape,
+    save_with_external_data,
+    saved,
+    scalar,
+    sequence_lengths,
+    two_inputs,
+)
 
 
 def test_a_file_answers_with_its_outputs_by_name(run: Run, model: Path, rows: Path) -> None:
@@ -109,3 +117,46 @@ def test_an_answer_without_a_number_is_null(run: Run, model: Path, clean_environ
     document = run("predict", model, "r.json", "--json").document
 
     assert document["probabilities"] == [[None, None, None]]
+
+
+def test_a_model_of_one_row_gets_the_rows_one_by_one(run: Run, clean_environment: Path) -> None:
+    np.savez(clean_environment / "r.npz", x=np.arange(12, dtype=np.float32).reshape(3, 4))
+
+    document = run("predict", saved(fixed_shape(rows=1), Path("fixed.onnx")), "r.npz", "--json").document
+
+    assert document["y"] == (np.arange(12).reshape(3, 4) * 2).tolist()
+
+
+def test_a_model_without_rows_answers_each_call(run: Run, clean_environment: Path) -> None:
+    path = saved(scalar(), clean_environment / "scalar.onnx")
+    (clean_environment / "one.jsonl").write_text('{"x": 3.0}\n')
+    (clean_environment / "two.jsonl").write_text('{"x": 3.0}\n{"x": 4.0}\n')
+
+    one = run("predict", path, "one.jsonl")
+
+    assert run("predict", path, "one.jsonl", "--json").document == {"y": 6.0}
+    assert one.out == "Y\n6\n"
+    assert run("predict", path, "two.jsonl", "--json").error["code"] == 9
+
+
+def test_sequences_of_different_lengths_are_answered_in_order(run: Run, clean_environment: Path) -> None:
+    path = saved(sequence_lengths(), clean_environment / "text.onnx")
+    lines = ['{"ids": [1, 2, 3]}', '{"ids": [4]}', '{"ids": [1, 2, 3]}']
+    (clean_environment / "ids.jsonl").write_text("\n".join(lines) + "\n")
+
+    answers = run("predict", path, "ids.jsonl", "--json").document["embedding"]
+
+    assert len(answers) == 3
+    assert answers[0] == answers[2] != answers[1]
+
+
+def test_several_inputs_and_weights_in_another_file_work_the_same(run: Run, project: Path) -> None:
+    np.savez(project / "ab.npz", a=np.ones((2, 4), "f4"), b=np.full((2, 4), 2, "f4"))
+    (project / "large").mkdir()
+    path = save_with_external_data(project / "large" / "model.onnx")
+    np.savez(project / "x.npz", x=np.ones((2, 4), "f4"))
+    run("register", "large", path)
+
+    assert run("predict", saved(two_inputs(), Path("two.onnx")), "ab.npz", "--json").document["dot"] == [8.0, 8.0]
+    assert len(run("show", "large:1", "--json").document["files"]) == 2
+    assert run("predict", "large:1", "x.npz", "--json").document == run("predict", path, "x.npz", "--json").document

@@ -239,6 +239,31 @@ def test_a_cancelled_request_is_neither_run_nor_answered() -> None:
     asyncio.run(story())
 
 
+def test_a_version_whose_last_requests_are_cancelled_is_let_go() -> None:
+    async def story() -> None:
+        model, new = GatedModel(), GatedModel()
+        new.gate.set()
+        made = {1: model, 2: new}
+        world = World(["m"], lambda one: gated(made[one.version], version=one.version), lanes=1)
+        await world.repository.apply([wanted("m", 1)])
+        running = world.ask("m", x=ONE)
+        await started(model)
+        cancelled = world.ask("m", x=ONE, deadline_s=asyncio.get_running_loop().time() + 600.0)
+        world.ticket.cancel()
+        await world.repository.apply([wanted("m", 2)])
+        model.gate.set()
+
+        await running
+        await world.repository.drained()
+
+        assert model.is_closed
+        assert model.runs == [1]
+        assert not cancelled.done()
+        world.close()
+
+    asyncio.run(story())
+
+
 def test_a_full_queue_refuses_and_says_so() -> None:
     async def story() -> None:
         model = GatedModel()

@@ -9,7 +9,8 @@ from mlserve.serving.http.replies import Reply, broken
 
 MAX_CHUNKS = 65_536
 _MAX_LINE_BYTES = 1024
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|\"[ !#-\[\]-~]*\"))?)*" % (_TOKEN, _TOKEN))
 _SMALL = 4096
 
 

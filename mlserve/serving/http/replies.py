@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from wsgiref.handlers import format_date_time
 
@@ -71,7 +70,3 @@ class StatusLines:
         """Status line, date and content type."""
         phrase = HTTPStatus(status).phrase.encode()
         return b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\n" % (status, phrase, self._date, content_type)
-
-
-def status_lines() -> StatusLines:
-    return StatusLines(time.time())

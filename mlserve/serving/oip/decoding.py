@@ -106,7 +106,7 @@ def _inputs(wire: AnyRequest, plan: Plan, blobs: memoryview, is_checked: bool) -
         name = item.name
         known = plan.inputs.get(name)
         if known is None:
-            plan.view.signature.input(name)  # raises with the nearest name
+            plan.signature.input(name)  # raises with the nearest name
             raise AssertionError(name)
         spec, datatype, _ = known
         if item.datatype != datatype:
@@ -204,4 +204,4 @@ def _raw_binary(plan: Plan, version: int | None, body: bytes) -> Decoded:
         blob = len(body).to_bytes(4, "little") + body
     array = array_of(memoryview(blob), known.spec, shape)
     tensor = InputTensor(known.spec.name, known.spec.dtype, shape, array)
-    return Decoded(InferRequest(plan.view.name, version, [tensor]), None, ALL_BINARY)
+    return Decoded(InferRequest(plan.name, version, [tensor]), None, ALL_BINARY)

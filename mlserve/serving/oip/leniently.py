@@ -110,7 +110,7 @@ def _array(data: Any, dtype: DType) -> np.ndarray[Any, Any]:
 
 
 def _nests(data: Any, shape: Sequence[int]) -> bool:
-    if not isinstance(data, simdjson.Array) or len(data) != shape[0]:
+    if not isinstance(data, simdjson.Array) or not shape or len(data) != shape[0]:
         return False
     return len(shape) == 1 or all(_nests(part, shape[1:]) for part in data)
 

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 
 from mlserve.core.dtypes import DType
-from mlserve.core.tensors import TensorSpec
+from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.serving.oip.wire import element, request_decoder
 from mlserve.serving.seam import ModelView
 
@@ -29,10 +29,12 @@ class InputPlan(NamedTuple):
 class Plan:
     """A version's inputs by name, the decoder that fits them all, and the constant parts of its answers.
 
-    ``is_uniform``: ``decoder`` has checked every element; otherwise the inputs are of several kinds.
+    ``is_uniform``: ``decoder`` has checked every element; otherwise the inputs are of several kinds. A plan lies in its
+    view's cache and doesn't hold the view: the circle would outlive a swap where the collector does not look any more.
     """
 
-    view: ModelView
+    name: str
+    signature: Signature
     inputs: dict[str, InputPlan]
     outputs: frozenset[str]
     decoder: msgspec.json.Decoder[Any]
@@ -64,7 +66,8 @@ def _make(view: ModelView) -> Plan:
     dtypes = [spec.dtype for spec in signature.inputs]
     prefix = orjson.dumps({"model_name": view.name, "model_version": view.version})
     return Plan(
-        view=view,
+        name=view.name,
+        signature=signature,
         inputs=inputs,
         outputs=frozenset(spec.name for spec in signature.outputs),
         decoder=request_decoder(dtypes),

@@ -47,7 +47,7 @@ def test_a_body_is_the_same_however_its_bytes_were_cut(
 
 
 def test_sizes_may_have_leading_zeros_extensions_and_capitals() -> None:
-    body, _ = read(b'00A ;a="b";c\r\n0123456789\r\n0;x\r\n\r\n')
+    body, _ = read(b'00A;a="b";c=d;e\r\n0123456789\r\n0;x\r\n\r\n')
 
     assert body.parts.join() == b"0123456789"
 
@@ -62,6 +62,8 @@ def test_sizes_may_have_leading_zeros_extensions_and_capitals() -> None:
         pytest.param(b"1\n", None, id="a bare LF is no end yet"),
         pytest.param(b"1\na\r\n", 400, id="a bare LF"),
         pytest.param(b"1;\n\r\n", 400, id="a bare LF in an extension"),
+        pytest.param(b"1 \r\n", 400, id="a space behind the size"),
+        pytest.param(b"0; 0\r\n\r\n", 400, id="a space in an extension"),
         pytest.param(b"1\r\nab\r\n", 400, id="a chunk longer than its size"),
         pytest.param(b"1" * 2000, 400, id="an endless line"),
         pytest.param(b"3e9\r\n", 413, id="one more byte than the limit"),

@@ -109,6 +109,17 @@ def test_a_client_that_does_not_read_is_not_read_from(client: Client) -> None:
     assert client.wire.reads
 
 
+def test_an_answer_after_the_connection_was_cut_starts_nothing_new(engine: FakeEngine) -> None:
+    client = Client(engine, Limits(max_pipelined=1))
+    client.send(message(row(1, 1, 1)) * 2)
+    client.connection.abort()
+
+    client.connection.resume_writing()
+
+    assert client.wire.aborted
+    assert not client.wire.reads
+
+
 # The end of a connection.
 
 

@@ -96,6 +96,7 @@ def test_a_request_id_is_kept_if_it_can_go_back_into_a_header(name: str, kept: b
         pytest.param(raw("X: a\nY: b"), 400, id="a bare LF"),
         pytest.param(raw("Content-Length: 101"), 413, id="a body beyond the limit"),
         pytest.param(raw("Content-Length: 99999999999999999999999"), 400, id="a length of 23 digits"),
+        pytest.param(raw("Content-Length: 9999999999999999999"), 400, id="a length of 19 digits"),
         pytest.param(raw("Expect: miracles"), 417, id="another expectation"),
         pytest.param(raw("Content-Encoding: br"), 415, id="another content coding"),
         pytest.param(raw("Inference-Header-Content-Length: -1"), 400, id="a negative inference header"),

@@ -102,6 +102,7 @@ def test_every_type_is_read_as_itself(dtype: DType, datatype: str, data: list[An
         pytest.param(request([[1, 2], [3]], [1, 3]), "does not nest", id="ragged"),
         pytest.param(request([[1, 2, 3], 4], [2, 3]), "does not nest", id="half nested"),
         pytest.param(request([[]], [0, 3]), "does not nest", id="an empty level"),
+        pytest.param(request([[]], []), r"element 0 of input 'x' is \[\]", id="nested though a scalar"),
         pytest.param(request([1, [2], 3], [1, 3]), r"element 1 of input 'x' is \[2\]", id="nested in the middle"),
         pytest.param(request("1,2,3", [1, 3]), "not a list", id="data a string"),
         pytest.param(request(None, [1, 3]), "neither data nor binary_data_size", id="no data"),
@@ -118,9 +119,12 @@ def test_every_type_is_read_as_itself(dtype: DType, datatype: str, data: list[An
         ),
     ],
 )
-def test_what_is_wrong_is_said(body: Any, said: str) -> None:
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_what_is_wrong_is_said(body: Any, said: str, padding: int) -> None:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+
     with pytest.raises(InvalidInput, match=said):
-        decoded(body)
+        decoded(text + b" " * padding)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,7 @@ def test_what_is_wrong_is_said(body: Any, said: str) -> None:
         pytest.param(DType.INT8, "INT8", 128, id="INT8"),
         pytest.param(DType.UINT8, "UINT8", -1, id="UINT8"),
         pytest.param(DType.INT64, "INT64", 2**63, id="INT64"),
+        pytest.param(DType.INT16, "INT16", -32769, id="INT16"),
         pytest.param(DType.INT32, "INT32", 1.5, id="a fraction"),
         pytest.param(DType.BOOL, "BOOL", 2, id="BOOL"),
         pytest.param(DType.STRING, "BYTES", 1, id="BYTES"),
@@ -140,6 +145,27 @@ def test_a_value_that_its_type_cannot_hold_is_named(dtype: DType, datatype: str,
 
     with pytest.raises(InvalidInput, match="element 0 of input 'x'"):
         decoded(body, echo(dtype).view)
+
+
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+def test_of_a_field_that_comes_twice_the_last_counts(padding: int) -> None:
+    text = json.dumps(request([1, 2, 3], [1, 3])).replace('"shape"', '"data": [7, 7, 7], "shape"', 1)
+
+    assert values(decoded(text.encode() + b" " * padding)) == [1, 2, 3]
+
+
+def test_other_parameters_of_an_input_are_passed_over() -> None:
+    body = request([1, 2, 3], [1, 3])
+    body["inputs"][0]["parameters"] = {"content_type": "np"}
+
+    assert values(decoded(body)) == [1, 2, 3]
+
+
+def test_nesting_that_only_the_parser_minds_is_refused_too() -> None:
+    text = b'{"inputs": [], "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+    with pytest.raises(InvalidInput, match="nests too deep"):
+        decoded(text, max_depth=1_000_000)
 
 
 def test_half_a_surrogate_pair_is_no_string() -> None:

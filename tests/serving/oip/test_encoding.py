@@ -17,6 +17,7 @@ from mlserve.core.dtypes import DType
 from mlserve.errors import Unsupported
 from mlserve.serving.oip.decoding import ALL_BINARY, Wish
 from mlserve.serving.oip.encoding import encode_answer
+from mlserve.serving.oip.plans import plan_of
 from mlserve.serving.seam import Answer, BatchOutputs, ModelView
 from tests.serving.fakes import echo, view_of
 
@@ -184,3 +185,12 @@ def test_a_row_reads_back_bit_for_bit_alone_or_in_any_range(array: np.ndarray[An
 
     found = np.array(output["data"], dtype=array.dtype).reshape(output["shape"])
     np.testing.assert_array_equal(found, array[start:stop])
+
+
+def test_ever_new_shapes_do_not_fill_the_memory() -> None:
+    view = echo(DType.INT8).view
+
+    for rows in range(1, 600):
+        read(answer({"y": np.zeros((rows, 1), np.int8)}, view))
+
+    assert len(plan_of(view).frames) <= 256

@@ -80,15 +80,18 @@ class Output:
                 self._lines([f"{mark} {sentence}"])
 
     def event(self, sentence: str, document: Any, *, made: str | None = None) -> None:
-        """One event of a long-running command, as a line and at once."""
-        match self.mode:
-            case "json":
-                self._lines([to_json(document, ascii_only=is_ascii_only(self._answers))])
-                self._late_warnings()
-            case "quiet":
-                self._lines([made] if made is not None else [])
-            case "human":
-                self._lines([sentence])
+        """One event of a long-running command, as a line and at once; it runs on when nobody reads any more."""
+        try:
+            match self.mode:
+                case "json":
+                    self._lines([to_json(document, ascii_only=is_ascii_only(self._answers))])
+                    self._late_warnings()
+                case "quiet":
+                    self._lines([made] if made is not None else [])
+                case "human":
+                    self._lines([sentence])
+        except typer.Exit:
+            self.mode = "quiet"
 
     def detail(self, text: str) -> None:
         """Further lines of an answer that only a person reads."""

@@ -17,7 +17,8 @@ def promote(
     ref: Ref,
     to: ToStage,
     traffic: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="The share of requests that the stage takes, such as 5%.")
+        str | None,
+        typer.Option(metavar="SHARE", help="The share of requests meant for the stage, such as 5%; recorded with it."),
     ] = None,
     expect: Annotated[
         str | None,

@@ -26,7 +26,6 @@ def quantize(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
     to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic.")],
-    calibrate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to calibrate with.")] = None,
     evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
@@ -77,7 +76,6 @@ def quantize(
             path,
             output,
             method=to,
-            calibrate=calibrate,
             evaluate=evaluate,
             metric=settings.quantize.metric,
             max_drop=settings.quantize.max_drop,

@@ -149,6 +149,22 @@ def test_quiet_prints_the_address(model: Path) -> None:
     assert [line.startswith("http://") for line in served.lines] == [True]
 
 
+def test_a_server_runs_on_when_nobody_reads_its_lines(run: Run, fraud: Path, rows: Path) -> None:
+    command = [*MLSERVE, "serve", "fraud", "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = json.loads(process.stdout.readline())["http"]
+        process.stdout.close()
+        run("promote", "fraud:1", "--to", "production", "--wait", "--timeout", "60")
+        run("promote", "fraud:2", "--to", "production", "--wait", "--timeout", "60")
+        answered = run("predict", url, rows)
+        process.terminate()
+        errors = process.stderr.read()
+
+    assert (answered.code, process.returncode, errors) == (0, 0, "")
+
+
 def test_ctrl_c_is_exit_130(model: Path) -> None:
     with server(model) as served:
         assert served.end(signal.SIGINT) == 130

@@ -4,7 +4,8 @@
     core 1   this process: the load
 
 The servers take turns within each round, so that whatever else the machine does falls on all of them alike; each figure
-is the median of the rounds. CPU is what the server's own process used, and hardly minds a busy machine.
+is the median of the rounds. CPU is what the server's own process used for a request, and ``busy`` the share of its core
+that this comes to: well below 100 % means that the load, or the rest of the machine, was the limit and not the server.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def bare_session(model: Path, core: int, duration_s: float) -> dict[str, Any]:
 def report(runs: list[dict[str, Any]], session: dict[str, Any], cores: list[int]) -> None:
     """Print the medians and their ratios, and write everything to ``build/bench/http.json``."""
     lines, ratios = [], {}
-    titles = ("requests/s", "p50 ms", "p99 ms", "CPU µs", "errors")
+    titles = ("requests/s", "p50 ms", "p99 ms", "CPU µs", "busy", "errors")
     print(f"\n{'concurrency':>11} {'server':>8} " + " ".join(f"{title:>10}" for title in titles))
     for concurrency in CONCURRENCY:
         medians = {}
@@ -161,11 +162,12 @@ def report(runs: list[dict[str, Any]], session: dict[str, Any], cores: list[int]
             mine = [run for run in runs if run["server"] == name and run["concurrency"] == concurrency]
             line = {key: statistics.median(run[key] for run in mine) for key in ("rps", "p50_ms", "p99_ms", "cpu_us")}
             line["errors"] = sum(run["errors"] for run in mine)
+            line["busy"] = line["rps"] * line["cpu_us"] / 1e6
             medians[name] = line
             lines.append(line | {"server": name, "concurrency": concurrency})
             print(
                 f"{concurrency:>11} {name:>8} {line['rps']:>10,.0f} {line['p50_ms']:>10.2f} {line['p99_ms']:>10.2f} "
-                f"{line['cpu_us']:>10.1f} {line['errors']:>10}"
+                f"{line['cpu_us']:>10.1f} {line['busy']:>10.0%} {line['errors']:>10}"
             )
         ours, theirs = medians["mlserve"], medians["fastapi"]
         ratios[str(concurrency)] = {

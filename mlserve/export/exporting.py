@@ -121,7 +121,7 @@ def _request(
 
 
 def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
-    """Only what follows from the model: a time, a path or a zip file's stamps would change an unchanged model's digest."""
+    """What follows from the model alone: a time, a path or a zip's stamps would change its digest."""
     return {"mlserve.framework": framework, "mlserve.tools": canonical_json(dict(tools)).decode()}
 
 
@@ -163,7 +163,10 @@ def _inputs(conversion: Conversion, signature: Signature, rows: Rows | None) -> 
     fixed = next((spec.dims[0] for spec in signature.inputs if spec.dims and isinstance(spec.dims[0], int)), None)
     size = fixed if isinstance(fixed, int) and fixed else BATCH_ROWS
     if rows is not None:
-        return rows.read(limit=size).inputs, (batch.inputs for batch in rows.batches(size))
+        first = next(rows.batches(size), None)
+        if first is None:
+            raise InvalidInput(f"'{rows.path}' has no rows")
+        return first.inputs, (batch.inputs for batch in rows.batches(size))
     if conversion.example is None:
         raise InvalidInput("there are no inputs to compare on", hint="--sample DATA")
     batched = is_batched(signature)

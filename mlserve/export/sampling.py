@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from mlserve.errors import InvalidInput, UsageError
 from mlserve.export.exporter import Request
-from mlserve.rows.reading import Roles
+from mlserve.rows.reading import Roles, open_table
 
 FIRST_ROWS = 256
 MADE_UP_ROWS = 256
@@ -19,11 +20,15 @@ def role_names(roles: Roles) -> frozenset[str]:
     return frozenset((roles.label, roles.group, roles.key, roles.time))
 
 
-def first_rows(request: Request) -> dict[str, np.ndarray[Any, Any]]:
-    """The sample's first rows by column, without role columns. Raises UsageError without a sample, InvalidInput."""
+def first_rows(request: Request, *, text: Collection[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
+    """The sample's first rows by column, without role columns; those in ``text`` are text whatever they look like.
+
+    Raises UsageError without a sample, InvalidInput for one without rows.
+    """
     if request.sample is None:
         raise UsageError("the shapes of its inputs are needed", hint="--sample DATA with a few rows of its input")
-    batch = next(iter(request.sample.batches(FIRST_ROWS)), {})
+    table = open_table(request.sample.path, text=text) if text else request.sample
+    batch = next(iter(table.batches(FIRST_ROWS)), {})
     roles = role_names(request.roles)
     columns = {name: array for name, array in batch.items() if name not in roles}
     if not columns or not len(next(iter(columns.values()))):

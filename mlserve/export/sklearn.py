@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from mlserve.export.exporter import Arrays, Conversion, Request
 from mlserve.export.naming import name_axes, rename_outputs
 from mlserve.export.quieting import converter_output, foreign_output
 from mlserve.export.sampling import first_rows, table_rows
-from mlserve.export.sklearn_columns import Columns, plan_columns
+from mlserve.export.sklearn_columns import Columns, plan_columns, text_columns
 from mlserve.export.sklearn_precision import converters, with_exact_front
 from mlserve.export.sklearn_trees import with_float32_thresholds
 
@@ -49,7 +49,7 @@ class SklearnExporter:
         estimator = _fitted(request)
         if request.dynamic is not None:
             raise UsageError("the batch axis of a scikit-learn model is always dynamic", hint="leave out --dynamic")
-        first = first_rows(request) if request.sample is not None else None
+        first = first_rows(request, text=text_columns(estimator)) if request.sample is not None else None
         columns = plan_columns(estimator, first)
         model = _convert(with_exact_front(with_float32_thresholds(estimator)), columns, request.opset)
         notes = _drop_binary_scores(model, estimator)
@@ -133,16 +133,23 @@ def _original(
 
     def predict(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
         table = columns.assemble(inputs)
-        answers = {}
-        for name, method in methods.items():
-            try:
-                with foreign_output():
-                    answers[name] = _as_output(method(table))
-            except (ValueError, TypeError, KeyError, LookupError, RuntimeError) as error:
-                raise InvalidInput(f"the original refuses these rows: {error}") from error
-        return answers
+        try:
+            return _answers(methods, table)
+        except InvalidInput:
+            # A few estimators fitted on float32, such as KMeans, take nothing else.
+            if columns.layout != "matrix":
+                raise
+            return _answers(methods, table.astype(np.float32))
 
     return predict
+
+
+def _answers(methods: Mapping[str, Callable[[Any], Any]], table: Any) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        with foreign_output():
+            return {name: _as_output(method(table)) for name, method in methods.items()}
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
+        raise InvalidInput(f"the original refuses these rows: {error}") from error
 
 
 def _method(estimator: Any, output: str) -> Callable[[Any], Any]:

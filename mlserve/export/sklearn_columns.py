@@ -58,6 +58,19 @@ def plan_columns(estimator: Any, first: Arrays | None) -> Columns:
     return _from_sample(estimator, first)
 
 
+def text_columns(estimator: Any) -> set[str]:
+    """Columns that an encoder inside ``estimator`` learnt as text, such as postal codes, which look like numbers."""
+    found: set[str] = set()
+    for step in _first_steps(estimator):
+        for _, transformer, columns in getattr(step, "transformers_", ()):
+            for encoder in (transformer, *(part for _, part in getattr(transformer, "steps", ()))):
+                categories = getattr(encoder, "categories_", ())
+                if not isinstance(columns, str) and len(categories) == len(columns):
+                    pairs = zip(columns, categories, strict=True)
+                    found |= {name for name, known in pairs if any(isinstance(value, str) for value in known)}
+    return found
+
+
 def _from_fit(estimator: Any) -> Columns:
     features = getattr(estimator, "n_features_in_", None)
     if features is None or _selects_by_name(estimator):

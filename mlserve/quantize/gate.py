@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MIN_GAIN = 1.05
-"""A model is worth having when it is smaller or faster by this factor; less is within what measuring can tell."""
+MIN_SIZE_GAIN = 1.05
+MIN_SPEED_GAIN = 1.1
+"""A model is worth having when it is smaller or faster by such a factor; less speed is within what measuring can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def judge(measured: Measured, demands: Demands) -> list[str]:
             reasons.append(f"a speedup of {demands.min_speedup:g}× is demanded and could not be measured here")
         elif measured.speedup < demands.min_speedup:
             reasons.append(f"it is {measured.speedup:.2f}× as fast, less than {demands.min_speedup:g}×")
-    if measured.size_ratio < MIN_GAIN and (measured.speedup is None or measured.speedup < MIN_GAIN):
+    if measured.size_ratio < MIN_SIZE_GAIN and (measured.speedup is None or measured.speedup < MIN_SPEED_GAIN):
         speed = "" if measured.speedup is None else f", {measured.speedup:.2f}× as fast"
         reasons.append(f"nothing is gained: {measured.size_ratio:.2f}× smaller{speed}")
     return reasons

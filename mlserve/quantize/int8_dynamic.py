@@ -11,8 +11,8 @@ from typing import Any
 
 import onnx
 
-from mlserve.errors import Unsupported
-from mlserve.graph.document import load_graph
+from mlserve.errors import MlserveError, Unsupported
+from mlserve.graph.document import load_graph, save_graph
 from mlserve.quantize.census import Census
 from mlserve.quantize.quantizer import Quantized, Target
 
@@ -47,38 +47,45 @@ class Int8Dynamic:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         options: dict[str, Any] = {"weight_type": "QInt8", "per_channel": True, "op_types": list(OPERATORS)}
-        quantized = folder / "quantized.onnx"
+        prepared, quantized = folder / "prepared.onnx", folder / "quantized.onnx"
         with _tools_errors(source), _quiet():
+            is_large = _prepare(source, prepared, folder)
             quantize_dynamic(
-                _preprocessed(source, folder),
+                prepared,
                 quantized,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
                 op_types_to_quantize=list(OPERATORS),
-                use_external_data_format=_is_large(source),
+                use_external_data_format=is_large,
                 # The second lets it pass over operators of ai.onnx.ml, whose types it cannot infer.
                 extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
             )
         return Quantized(load_graph(quantized), options, (ROWS_ARE_BOUND,))
 
 
-def _preprocessed(source: Path, folder: Path) -> Path:
+def _prepare(source: Path, prepared: Path, folder: Path) -> bool:
+    """Write ``source`` with its constants folded; whether its weights are in a file of their own.
+
+    Models that large are taken as they are: the tool loses the weights of a graph that names them elsewhere.
+    """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = folder / "prepared.onnx"
+    copy = folder / "source.onnx"
+    save_graph(load_graph(source), copy)
+    if copy.with_name(f"{copy.name}.data").exists():
+        save_graph(load_graph(source), prepared)
+        return True
     # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed.
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True, save_as_external_data=_is_large(source))
-    return prepared
-
-
-def _is_large(source: Path) -> bool:
-    return any(source.parent.glob(f"{source.name}.data"))
+    quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True)
+    return False
 
 
 @contextlib.contextmanager
 def _tools_errors(source: Path) -> Iterator[None]:
     try:
         yield
+    except MlserveError:
+        raise
     except Exception as error:  # its parts raise anything, ONNX Runtime's own errors included
         fact = " ".join(str(error).split())[:300]
         raise Unsupported(f"ONNX Runtime cannot quantize '{source}': {fact}") from error
@@ -86,12 +93,11 @@ def _tools_errors(source: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The tools advise on the root logger and print; the advice ("consider pre-processing") has been followed."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    """The tools advise on the root logger and print; what goes wrong they raise, or the graph shows it when checked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        root.setLevel(level)
+        logging.disable(before)

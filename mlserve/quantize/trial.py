@@ -57,7 +57,7 @@ def try_both(before: Path, after: Path, target: Target, rows: Rows | None, metri
             progress("evaluate", 0, rows.total_rows)
             answers = answer(old.run, new.run, _counted(rows, progress))
             found = measure_metric(metric, answers, seed=SEED)
-            some = rows.read(limit=max(LATENCY_ROWS)).inputs
+            some = next(rows.batches(max(LATENCY_ROWS))).inputs
         latency = _latencies(old, new, some, progress)
     return Found(found, latency, answers.is_finite, device == target, tuple(notes))
 
@@ -89,9 +89,9 @@ def _counted(rows: Rows, progress: Progress) -> Iterator[RowBatch]:
 def _latencies(before: OnnxModel, after: OnnxModel, some: Arrays, progress: Progress) -> tuple[Latency, ...]:
     """At each batch size that the model takes; models of a fixed shape are measured at that."""
     is_fixed = any(not spec.dims or isinstance(spec.dims[0], int) for spec in before.signature.inputs)
-    held = len(next(iter(some.values()))) if not is_fixed else 1
+    held = max((len(array) for array in some.values() if array.ndim), default=1)
     found = []
-    for number, rows in enumerate((1,) if is_fixed else LATENCY_ROWS):
+    for number, rows in enumerate((held,) if is_fixed else LATENCY_ROWS):
         progress("measure", number, len(LATENCY_ROWS))
         index = [row % held for row in range(rows)]
         inputs = some if is_fixed else {name: array[index] for name, array in some.items()}

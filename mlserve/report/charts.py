@@ -1,0 +1,79 @@
+"""Small pictures as SVG text: bars of two values, and an interval against a limit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 520
+LABEL_WIDTH = 120
+VALUE_WIDTH = 90
+ROW_HEIGHT = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: its label, its length relative to the longest, and the text at its end."""
+
+    label: str
+    value: float
+    shown: str
+
+
+def bars(items: Sequence[Bar], title: str) -> str:
+    """Horizontal bars from a common zero; ``title`` is read to those who cannot see it. Negative values have no bar.
+
+    >>> bars([Bar("before", 2.0, "2 ms"), Bar("after", 1.0, "1 ms")], "latency").count("<rect")
+    2
+    """
+    longest = max((item.value for item in items), default=0.0) or 1.0
+    room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
+    parts = []
+    for row, item in enumerate(items):
+        top = row * ROW_HEIGHT
+        length = max(item.value, 0.0) / longest * room
+        parts += [
+            _text(LABEL_WIDTH - 8, top + 17, item.label, anchor="end"),
+            f'<rect class="bar-{row % 2}" x="{LABEL_WIDTH}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
+            _text(LABEL_WIDTH + length + 6, top + 17, item.shown),
+        ]
+    return _svg(parts, len(items) * ROW_HEIGHT, title)
+
+
+def interval(low: float, high: float, point: float, limit: float, title: str) -> str:
+    """A point with its interval on a line, zero and ``limit`` marked: left of the limit is good.
+
+    Raises nothing: values are drawn in the order that they have, however far apart.
+    """
+    first, last = min(low, point, 0.0), max(high, point, limit)
+    span = (last - first) or 1.0
+    first, span = first - 0.08 * span, 1.16 * span
+
+    def place(value: float) -> float:
+        return 10 + (value - first) / span * (WIDTH - 20)
+
+    parts = [f'<line class="axis" x1="10" y1="34" x2="{WIDTH - 10}" y2="34"/>']
+    for value, name in ((0.0, "0"), (limit, f"limit {limit:g}")):
+        x = place(value)
+        parts += [
+            f'<line class="mark" x1="{x:.1f}" y1="20" x2="{x:.1f}" y2="48"/>',
+            _text(x, 62, name, anchor="middle"),
+        ]
+    parts += [
+        f'<line class="interval" x1="{place(low):.1f}" y1="34" x2="{place(high):.1f}" y2="34"/>',
+        f'<circle class="point" cx="{place(point):.1f}" cy="34" r="5"/>',
+        _text(place(point), 14, f"{point:.4g}", anchor="middle"),
+    ]
+    return _svg(parts, 68, title)
+
+
+def _svg(parts: Sequence[str], height: int, title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">'
+        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

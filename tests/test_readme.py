@@ -36,8 +36,10 @@ class Terminal:
         words = line.replace("8000", str(self.port))
         env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         if words.endswith("&"):
-            log = (self.folder / "background.log").open("wb")
-            server = subprocess.Popen(words.removesuffix("&").split(), cwd=self.folder, env=env, stdout=log, stderr=log)
+            with (self.folder / "background.log").open("wb") as log:
+                server = subprocess.Popen(
+                    words.removesuffix("&").split(), cwd=self.folder, env=env, stdout=log, stderr=log
+                )
             self.background.append(server)
             self._await_port()
             return ""

@@ -15,7 +15,8 @@ from tests import models
 from tests.processes import serving
 
 ROOT = Path(__file__).parents[1]
-BASE_LIMIT_BYTES = 750 * 1_000_000
+BASE_LIMIT_BYTES = 750 << 20
+"""As `du -m` counts; onnxruntime-gpu alone is 338 of it."""
 
 
 @pytest.fixture(scope="module")

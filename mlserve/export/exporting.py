@@ -74,7 +74,7 @@ def export(
     signature = read_signature(model)
     with staging(out) as staged:
         save_graph(model, staged)
-        graph = load_model(staged, device="cpu")
+        graph = load_model(staged, device="cpu", label="the exported graph")
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
         parity, notes = _measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
         graph.close()

@@ -55,4 +55,5 @@ def framework_of_object(loaded: Any, source: str) -> str:
 
 def _others() -> list[str]:
     """Exporters that other packages bring through the entry-point group."""
-    return [name for name in EXPORTERS if name not in {"sklearn", "torch", "onnx"}]
+    known = {*_BY_SUFFIX.values(), *_BY_PACKAGE.values()}
+    return [name for name in EXPORTERS if name not in known]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import onnx
+
 from mlserve.errors import Unsupported
 from mlserve.graph.document import load_graph
 from mlserve.quantize.census import Census
@@ -31,7 +33,7 @@ class Fp16:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                model = convert_float_to_float16(load_graph(source), **options)
+                model = convert_float_to_float16(_with_types(load_graph(source)), **options)
             except (ValueError, RuntimeError, KeyError, TypeError) as error:
                 raise Unsupported(f"ONNX Runtime cannot convert '{source}' to FP16: {error}") from error
         sort_nodes(model.graph)
@@ -42,6 +44,19 @@ class Fp16:
                 "FP16 halves the file; a CPU computes it in FP32, no faster, and shows no overflow that a GPU would"
             )
         return Quantized(model, options, tuple(notes))
+
+
+def _with_types(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with encoders' output types declared: where ONNX infers none the converter mixes FP32 and FP16."""
+    known = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    for node in model.graph.node:
+        if node.domain == "ai.onnx.ml" and node.op_type in _FLOAT_ENCODERS:
+            for name in set(node.output) - known:
+                model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    return model
+
+
+_FLOAT_ENCODERS = frozenset({"OneHotEncoder", "Scaler", "Normalizer", "FeatureVectorizer"})
 
 
 def _trees(census: Census) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 MIN_SIZE_GAIN = 1.05
 MIN_SPEED_GAIN = 1.1
-"""A model is worth having when it is smaller or faster by such a factor; less speed is within what measuring can tell."""
+"""A model is worth having when it is smaller or faster by such a factor; less speed is lost in measuring."""
 
 
 @dataclass(frozen=True, slots=True)

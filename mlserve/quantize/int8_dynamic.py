@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from mlserve.errors import MlserveError, Unsupported
-from mlserve.graph.document import load_graph, save_graph
+from mlserve.graph.document import MAX_ONE_FILE_BYTES, load_graph, save_graph
 from mlserve.quantize.census import Census
 from mlserve.quantize.quantizer import Quantized, Target
 
@@ -63,17 +63,19 @@ class Int8Dynamic:
         return Quantized(load_graph(quantized), options, (ROWS_ARE_BOUND,))
 
 
-def _prepare(source: Path, prepared: Path, folder: Path) -> bool:
+def _prepare(source: Path, prepared: Path, folder: Path, *, max_one_file_bytes: int = MAX_ONE_FILE_BYTES) -> bool:
     """Write ``source`` with its constants folded; whether its weights are in a file of their own.
 
     Models that large are taken as they are: the tool loses the weights of a graph that names them elsewhere.
     """
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    copy = folder / "source.onnx"
-    save_graph(load_graph(source), copy)
+    model, copy = load_graph(source), folder / "source.onnx"
+    # torch declares shapes of weights too, which no longer hold once the tool transposes those of Gemm.
+    del model.graph.value_info[:]
+    save_graph(model, copy, max_one_file_bytes=max_one_file_bytes)
     if copy.with_name(f"{copy.name}.data").exists():
-        save_graph(load_graph(source), prepared)
+        save_graph(model, prepared, max_one_file_bytes=max_one_file_bytes)
         return True
     # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed.
     quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True)

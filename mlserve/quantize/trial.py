@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlserve.core.progress import Progress
-from mlserve.errors import InvalidInput, Unavailable, UsageError
+from mlserve.errors import InvalidInput, Unavailable, Unsupported, UsageError
 from mlserve.quantize.evaluating import Answers, Arrays, answer, measure_metric
 from mlserve.quantize.gate import Metric
 from mlserve.quantize.measuring import Latency, measure_latency, overall_speedup
@@ -46,9 +46,9 @@ def try_both(before: Path, after: Path, target: Target, rows: Rows | None, metri
 
     Raises UsageError where there are no rows and the original refuses made-up ones, InvalidInput, Unsupported.
     """
-    device = target if _is_here(before, target) else "cpu"
+    device: Target = target if _is_here(before, target) else "cpu"
     notes = [] if device == target else [f"{target} is not available here: speed is the CPU's, and is not judged"]
-    with closing(load_model(before, device=device)) as old, closing(load_model(after, device=device)) as new:
+    with closing(load_model(before, device=device)) as old, closing(_load_made(after, device)) as new:
         if rows is None:
             notes.append("the metric was not measured: give --evaluate DATA with rows it was not trained on")
             some: Arrays = synthetic_inputs(old.signature, max(LATENCY_ROWS), SEED)
@@ -60,6 +60,13 @@ def try_both(before: Path, after: Path, target: Target, rows: Rows | None, metri
             some = next(rows.batches(max(LATENCY_ROWS))).inputs
         latency = _latencies(old, new, some, progress)
     return Found(found, latency, answers.is_finite, device == target, tuple(notes))
+
+
+def _load_made(path: Path, device: Target) -> OnnxModel:
+    try:
+        return load_model(path, device=device, label="the quantized graph")
+    except InvalidInput as error:
+        raise Unsupported(f"the method does not suit this model: {error.message}") from error
 
 
 def _is_here(path: Path, target: Target) -> bool:

@@ -21,6 +21,7 @@ from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
 from mlserve.quantize import trial
 from mlserve.quantize.census import take_census
+from mlserve.quantize.int8_dynamic import _prepare, _quiet
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
 from mlserve.quantize.quantizing import quantize
@@ -256,6 +257,20 @@ def test_weights_in_a_file_of_their_own_are_quantized_too(method: str) -> None:
     assert [name for name, _ in model_files(Path("out.onnx"))] == ["model.onnx"]
 
 
+def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(model: Path, tmp_path: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    prepared, quantized = tmp_path / "prepared.onnx", tmp_path / "quantized.onnx"
+
+    is_large = _prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
+    with _quiet():
+        quantize_dynamic(prepared, quantized, use_external_data_format=is_large)
+
+    assert is_large
+    assert (tmp_path / "prepared.onnx.data").exists()
+    onnx.checker.check_model(quantized)
+
+
 @pytest.mark.parametrize("step", ["quantize", "evaluate", "measure"])
 def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) -> None:
     def interrupt(current: str, done: int, total: int | None) -> None:
@@ -298,6 +313,13 @@ def test_a_graph_that_the_tools_cannot_follow_is_unsupported() -> None:
         run(Path("odd.onnx"))
 
     assert here() == {"odd.onnx"}
+
+
+def test_a_method_whose_graph_does_not_load_is_said_not_to_suit_the_model() -> None:
+    Path("made.onnx").write_bytes(b"no graph")
+
+    with pytest.raises(Unsupported, match="does not suit this model"):
+        trial._load_made(Path("made.onnx"), "cpu")
 
 
 def test_nothing_is_printed(model: Path, data: Path, capfd: pytest.CaptureFixture[str]) -> None:

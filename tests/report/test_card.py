@@ -170,3 +170,16 @@ def test_long_texts_and_nested_figures_are_left_to_the_document() -> None:
     (proof,) = proofs([{"kind": "load", "passed": True, "figures": {"long": "x" * 200, "nested": {}, "ms": 1.5}}])
 
     assert proof.figures == [("ms", "1.5")]
+
+
+def test_without_the_templating_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from mlserve.errors import MissingExtra
+
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+
+    with pytest.raises(MissingExtra) as caught:
+        render_card(CARD)
+
+    assert caught.value.hint == "pip install 'mlserve[report]'"

@@ -1,0 +1,84 @@
+"""Models as the exporters write them, made smaller: a torch transformer, and a scikit-learn pipeline with words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from mlserve.export.exporting import export
+from mlserve.quantize import trial
+from mlserve.quantize.quantizing import quantize
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+ENCODER = """
+import torch
+from torch import nn
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(500, 64)
+        self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 256, batch_first=True), 1)
+        self.head = nn.Linear(64, 5)
+
+    def forward(self, tokens):
+        return {"logits": self.head(self.body(self.embed(tokens)).mean(1))}
+"""
+
+
+@pytest.fixture(autouse=True)
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "LATENCY_BUDGET_S", 0.01)
+
+
+def test_a_transformer_from_torch_shrinks_and_still_decides_alike() -> None:
+    Path("encoder.py").write_text(ENCODER)
+    np.savez("tokens.npz", tokens=np.random.default_rng(0).integers(0, 500, (64, 12)))
+    sample = Path("tokens.npz")
+    export("encoder.py:Encoder", Path("m.onnx"), sample=sample, dynamic="1=sequence", by="tester", now=NOW)
+
+    ratios = {}
+    for method in ("fp16", "int8-dynamic"):
+        report = quantize(
+            Path("m.onnx"), Path(f"{method}.onnx"), method=method, evaluate=sample, max_drop=0.1, by="tester", now=NOW
+        )
+        assert report.reasons == ()
+        ratios[method] = report.size_ratio
+
+    assert ratios["fp16"] > 1.8
+    assert ratios["int8-dynamic"] > 2.8
+
+
+def test_a_pipeline_with_words_shrinks_and_still_decides_alike() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"age": rng.normal(40, 10, 300), "city": rng.choice(["Bern", "Oslo"], 300)})
+    target = (table["age"] > 40).astype(int)
+    front = ColumnTransformer([("n", StandardScaler(), ["age"]), ("w", OneHotEncoder(), ["city"])])
+    model = make_pipeline(front, MLPClassifier([128, 64], max_iter=500, tol=1e-3, random_state=0)).fit(table, target)
+    joblib.dump(model, "m.joblib")
+    table.assign(label=target).to_csv("rows.csv", index=False)
+    rows = Path("rows.csv")
+    export("m.joblib", Path("m.onnx"), sample=rows, allow_pickle=True, by="tester", now=NOW)
+
+    for method in ("fp16", "int8-dynamic"):
+        report = quantize(
+            Path("m.onnx"),
+            Path(f"{method}.onnx"),
+            method=method,
+            evaluate=rows,
+            metric="accuracy",
+            max_drop=0.05,
+            by="tester",
+            now=NOW,
+        )
+        assert report.reasons == ()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from itertools import pairwise
 from math import ceil
 
@@ -21,11 +21,15 @@ import msgspec
 
 from mlserve.serving.seam import Deliver, InferRequest
 
+FEW_LEFT = 64
+"""Requests that may stay in a queue after they gave up, before it is cleared of them."""
+
 
 class Waiting(msgspec.Struct, gc=False, eq=False):
     """One admitted request, and the ticket of its sender. ``deliver`` is None once it was answered or cancelled.
 
-    Without GC tracking, so whatever ends it lets go of ``deliver`` and ``timer``, which lead back here.
+    ``queue`` is the one it waits in, None once it was taken or gave up. Without GC tracking, so whatever ends it lets
+    go of ``deliver``, ``timer`` and ``queue``, which lead back here.
     """
 
     request: InferRequest
@@ -35,12 +39,20 @@ class Waiting(msgspec.Struct, gc=False, eq=False):
     arrived_s: float
     number: int = 0
     timer: TimerHandle | None = None
+    queue: RowQueue | None = None
 
     def cancel(self) -> None:
-        self.deliver = None
+        self.end()
+
+    def end(self) -> Deliver | None:
+        """Who is to be told of the answer, the first time; from then on nobody is, and no row of it waits."""
+        deliver, self.deliver = self.deliver, None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.queue is not None:
+            self.queue.leave(self)
+        return deliver
 
     def is_expired(self, now_s: float) -> bool:
         deadline_s = self.request.deadline_s
@@ -48,30 +60,47 @@ class Waiting(msgspec.Struct, gc=False, eq=False):
 
 
 class RowQueue:
-    """The requests that wait for one version. ``rows`` counts those of all of them, cancelled ones until met."""
+    """The requests that wait for one version. ``rows`` counts those that still want an answer.
 
-    __slots__ = ("_arrivals", "_groups", "expired", "rows")
+    What was answered or cancelled while it waited stays in its group, empty-handed, until it is met or swept out.
+    """
+
+    __slots__ = ("_arrivals", "_groups", "_left", "_length", "expired", "rows")
 
     def __init__(self) -> None:
         self.rows = 0
         self.expired: list[Waiting] = []
         self._arrivals = 0
+        self._length = 0
+        self._left = 0
         self._groups: dict[Hashable, deque[Waiting]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._groups)
 
     def __len__(self) -> int:
-        return sum(len(group) for group in self._groups.values())
+        """How many requests are here, those that gave up and have not been swept out included."""
+        return self._length
 
     def add(self, waiting: Waiting) -> None:
         """Put ``waiting`` behind all that came before it."""
         self._arrivals = waiting.number = self._arrivals + 1
+        self._length += 1
         self.rows += waiting.rows
+        waiting.queue = self
         group = self._groups.get(waiting.key)
         if group is None:
             group = self._groups[waiting.key] = deque()
         group.append(waiting)
+
+    def leave(self, waiting: Waiting) -> None:
+        """``waiting`` gave up: its rows wait no longer."""
+        waiting.queue = None
+        self.rows -= waiting.rows
+        self._left += 1
+        # At least half of them are swept out each time, so that a request pays for one other at most.
+        if self._left > FEW_LEFT and 2 * self._left > self._length:
+            self._sweep()
 
     def oldest(self) -> Waiting | None:
         """The request that has waited longest, or None when none waits."""
@@ -81,7 +110,7 @@ class RowQueue:
     def take(self, limit_rows: int, now_s: float) -> list[Waiting]:
         """The next batch of at most ``limit_rows`` rows (more only for a single request), in order of arrival.
 
-        Cancelled requests are forgotten and expired ones moved to ``expired``; neither takes room. Empty only when
+        Requests that gave up are forgotten and expired ones moved to ``expired``; neither takes room. Empty only when
         nothing that waits can still be answered.
         """
         while self._groups:
@@ -91,12 +120,11 @@ class RowQueue:
                 return batch
         return []
 
-    def clear(self) -> Iterator[Waiting]:
-        """Every waiting request, removed, in order of arrival."""
-        waiting = sorted((w for group in self._groups.values() for w in group), key=lambda w: w.number)
-        self._groups.clear()
-        self.rows = 0
-        return iter(waiting)
+    def _sweep(self) -> None:
+        groups = ((key, deque([w for w in group if w.queue is self])) for key, group in self._groups.items())
+        self._groups = {key: group for key, group in groups if group}
+        self._length -= self._left
+        self._left = 0
 
     def _oldest_key(self) -> Hashable:
         groups = self._groups
@@ -110,15 +138,20 @@ class RowQueue:
         room = limit_rows
         while group:
             waiting = group[0]
-            if waiting.deliver is not None and not waiting.is_expired(now_s):
-                if batch and (waiting.rows > room or key is None):
+            if waiting.queue is None:
+                self._left -= 1
+            else:
+                if waiting.is_expired(now_s):
+                    self.expired.append(waiting)
+                elif batch and (waiting.rows > room or key is None):
                     break
-                batch.append(waiting)
-                room -= waiting.rows
-            elif waiting.deliver is not None:
-                self.expired.append(waiting)
+                else:
+                    batch.append(waiting)
+                    room -= waiting.rows
+                waiting.queue = None
+                self.rows -= waiting.rows
             group.popleft()
-            self.rows -= waiting.rows
+            self._length -= 1
         if not group:
             del self._groups[key]
         return batch

@@ -194,13 +194,9 @@ def _deliver(results: Sequence[Result]) -> None:
 
 
 def _answer(waiting: Waiting, answer: Answer | Exception) -> None:
-    deliver = waiting.deliver
+    deliver = waiting.end()
     if deliver is None:
         return
-    waiting.deliver = None
-    if waiting.timer is not None:
-        waiting.timer.cancel()
-        waiting.timer = None
     try:
         deliver(answer)
     except Exception:

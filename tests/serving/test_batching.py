@@ -61,6 +61,8 @@ def test_every_request_is_taken_once_in_order_with_its_like_and_within_the_limit
             if fate == "cancel":
                 one.cancel()
             added.append((one, fate))
+        left = {id(one) for one in taken} | {id(one) for one in queue.expired}
+        assert queue.rows == sum(one.rows for one, fate in added if fate != "cancel" and id(one) not in left)
     while take(4):
         pass
 
@@ -82,6 +84,22 @@ def test_an_expired_request_takes_no_room_in_the_batch() -> None:
     assert queue.expired == [late]
 
 
+def test_requests_that_gave_up_do_not_pile_up_behind_one_that_waits() -> None:
+    patient = waiting(key="a")
+    queue = filled(patient)
+    for number in range(1000):
+        hasty = waiting(key="b" if number % 2 else "a")
+        queue.add(hasty)
+        hasty.cancel()
+        hasty.cancel()
+
+    assert queue.rows == 1
+    assert len(queue) < 200
+    assert queue.take(8, 0.0) == [patient]
+    assert not queue.take(8, 0.0)
+    assert not queue
+
+
 def test_a_request_larger_than_the_limit_goes_by_itself() -> None:
     small, large, after = waiting(1), waiting(100), waiting(1)
     queue = filled(small, large, after)
@@ -100,14 +118,6 @@ def test_requests_of_unequal_shape_do_not_close_each_others_batch() -> None:
     queue = filled(a1, b1, a2, b2)
 
     assert [queue.take(8, 0.0), queue.take(8, 0.0), queue.take(8, 0.0)] == [[a1, a2], [b1, b2], []]
-
-
-def test_clearing_gives_back_all_that_waits_in_order() -> None:
-    requests = [waiting(key="a"), waiting(key="b"), waiting(key="a")]
-    queue = filled(*requests)
-
-    assert list(queue.clear()) == requests
-    assert (queue.rows, bool(queue), queue.oldest()) == (0, False, None)
 
 
 @given(queued=st.integers(1, 1000), idle=st.integers(0, 16), most=st.integers(1, 256))

@@ -282,6 +282,32 @@ def test_a_full_queue_refuses_and_says_so() -> None:
     asyncio.run(story())
 
 
+def test_requests_that_gave_up_take_no_room_in_the_queue() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=1, max_queue_rows=3)
+        loop = asyncio.get_running_loop()
+        running = world.ask("m", x=ONE)
+        await started(model)
+        late = [world.ask("m", x=ONE, deadline_s=loop.time() - 1.0) for _ in range(2)]
+        world.ask("m", x=ONE)
+        world.ticket.cancel()
+        for one in late:
+            with pytest.raises(DeadlineExceeded):
+                await one
+
+        queued = world.ask("m", x=column(1, 2, 3))
+        with pytest.raises(Overloaded, match="3 rows wait for 'm'"):
+            world.ask("m", x=ONE)
+        model.gate.set()
+        await asyncio.gather(running, queued)
+
+        assert model.runs == [1, 3]
+        world.close()
+
+    asyncio.run(story())
+
+
 def test_a_hold_gathers_later_ticks_and_ends_with_a_full_batch() -> None:
     async def story() -> None:
         model = GatedModel()

@@ -148,6 +148,7 @@ def test_a_full_queue_and_a_passed_deadline_have_their_own_status() -> None:
         return worlds[0].engine
 
     one = message(text(np.ones((1, 1))), "Connection: close", start=INFER)
+    two = message(text(np.ones((2, 1))), "Connection: close", start=INFER)
     hasty = message(text(np.ones((1, 1)), parameters={"timeout": 1}), "Connection: close", start=INFER)
     with fronting(made) as front:
         running, late, waiting, refused = (front.connect() for _ in range(4))
@@ -155,8 +156,8 @@ def test_a_full_queue_and_a_passed_deadline_have_their_own_status() -> None:
         assert model.started.acquire(timeout=60)
         late.sendall(hasty)
         (expired,) = replies(read_all(late))
-        queue = worlds[0].repository.find("m", None).queue  # holds the expired one too, until its turn comes
-        waiting.sendall(one)
+        queue = worlds[0].repository.find("m", None).queue
+        waiting.sendall(two)
         front.on_loop(lambda: until(lambda: queue.rows == 2))
         refused.sendall(one)
         (overloaded,) = replies(read_all(refused))
@@ -169,4 +170,4 @@ def test_a_full_queue_and_a_passed_deadline_have_their_own_status() -> None:
     assert expired.status == 504
     assert overloaded.status == 429
     assert overloaded.headers["retry-after"] == "1"
-    assert [reply.json["outputs"][0]["data"] for reply in answered] == [[1.0], [1.0]]
+    assert [reply.json["outputs"][0]["data"] for reply in answered] == [[1.0], [1.0, 1.0]]

@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+# ONNX Runtime's Linux builds note what they run in ~/.cache and send it to their makers; nothing made here does.
+export ORT_DISABLE_TELEMETRY ?= 1
+
 .PHONY: check lint format types test test-all bench demo dist clean
 .DELETE_ON_ERROR:
 
@@ -21,12 +24,12 @@ $(VENV)/python:
 	@touch $@
 
 $(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
-	@echo "installing mlserve with the extras sklearn and report into $(VENV) (about 650 MB, a few minutes the first time)" >&2
+	@echo "installing mlserve with the extras sklearn and report into $(VENV) (1.1 GB, a few minutes the first time)" >&2
 	@$(PIP) --editable '.[sklearn,report]'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
-	@echo "installing what the tests need into $(VENV) (torch among it, about 2 GB, a few minutes the first time)" >&2
+	@echo "installing what the tests need into $(VENV) (torch among it, 2.3 GB, a few minutes the first time)" >&2
 	@$(PIP) torch==2.13.0
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/demo

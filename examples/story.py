@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,17 +29,18 @@ class Story:
         print(f"\n{self._step:2}. {title}", flush=True)
         started_s = time.perf_counter()
         yield
-        print(f"    ({time.perf_counter() - started_s:.1f} s)", flush=True)
+        print(f"    [{time.perf_counter() - started_s:.1f} s]", flush=True)
 
-    def say(self, line: str) -> None:
-        print(f"    {line}", flush=True)
+    def say(self, text: str) -> None:
+        """Print ``text`` under the step's title."""
+        print(textwrap.indent(text, "    "), flush=True)
 
     def mlserve(self, *words: str, exits: tuple[int, ...] = (0,)) -> Any:
         """Run one ``mlserve`` command with ``--json``, show it as it would be typed, and return its answer.
 
         Raises SystemExit with what the command said if its exit code is not among ``exits``.
         """
-        print(f"    $ mlserve {shlex.join(words)}", flush=True)
+        self.say(typed(*words))
         done = subprocess.run(
             [*command(), *words, "--json"],
             cwd=self.folder,
@@ -52,11 +54,37 @@ class Story:
         return json.loads(done.stdout)
 
 
+def typed(*words: str, width: int = 100) -> str:
+    """``mlserve WORDS`` as one would type it, broken before an option where the line gets too long.
+
+    >>> print(typed("list", "fraud", "--limit", "3", width=24))
+    $ mlserve list fraud \\
+          --limit 3
+    """
+    groups: list[list[str]] = [["$", "mlserve"]]
+    for word in words:
+        if word.startswith("-"):
+            groups.append([])
+        groups[-1].append(word if word == "&" else shlex.quote(word))
+    lines = [" ".join(groups[0])]
+    for group in map(" ".join, groups[1:]):
+        if len(lines[-1]) + len(group) > width - 3:
+            lines[-1] += " \\"
+            lines.append(f"      {group}")
+        else:
+            lines[-1] += f" {group}"
+    return "\n".join(lines)
+
+
 def command() -> list[str]:
     """The ``mlserve`` of the interpreter that runs the story."""
     return [sys.executable, "-m", "mlserve"]
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment without mlserve settings, so that the story touches only its own folder."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MLSERVE_")}
+    """The caller's environment without mlserve settings, so that the story touches only its own folder.
+
+    ONNX Runtime would note what it runs in the home folder, and send it to its makers; a demo has no need to.
+    """
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLSERVE_")}
+    return {"ORT_DISABLE_TELEMETRY": "1"} | ours

@@ -1,11 +1,13 @@
 """Every example runs to its end, told through the real command line."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from examples.fraud.__main__ import RESULTS, tell
+from examples.story import typed
 
 
 @pytest.mark.timeout(600)
@@ -15,11 +17,20 @@ def test_the_fraud_story_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture
     results = json.loads((tmp_path / "demo" / RESULTS).read_text())
     assert [parity["rows_over"] for parity in results["parity"]] == [0, 0]
     assert results["swap"]["failed"] == 0
-    assert results["swap"]["requests"] > 400
+    assert results["swap"]["requests"] > 200
     assert results["rollback"] == {"to": "fraud:1", "failed": 0}
     assert all(item["passed"] for item in results["quantized"])
     assert (tmp_path / "demo" / "fraud-2.html").stat().st_size > 1000
     assert "Next, type:" in capsys.readouterr().out
+
+
+def test_a_long_command_is_broken_before_an_option_and_can_be_pasted() -> None:
+    words = ("register", "fraud", "v1.onnx", "--param", "hidden=[8, 4]", "--note", "x" * 60, "--tag", "a=b")
+
+    shown = typed(*words)
+
+    assert max(map(len, shown.splitlines())) <= 100
+    assert tuple(shlex.split(shown.removeprefix("$ mlserve ").replace("\\\n", ""))) == words
 
 
 @pytest.mark.timeout(600)

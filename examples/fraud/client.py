@@ -12,7 +12,11 @@ from urllib.parse import urlsplit
 
 
 class Client(threading.Thread):
-    """Posts ``row`` until stopped; ``versions`` counts the answers by version, ``failures`` lists everything else."""
+    """Posts ``row`` until stopped, and keeps what came back.
+
+    ``versions`` counts the answers by version, ``answers`` holds the first of each and ``first_s`` when it came
+    (``perf_counter``). ``latencies_ms`` has an entry for every reply, ``failures`` a sentence for what was no answer.
+    """
 
     def __init__(self, url: str, model: str, input_name: str, row: list[float]) -> None:
         super().__init__(daemon=True)
@@ -24,7 +28,8 @@ class Client(threading.Thread):
         self.versions: Counter[str] = Counter()
         self.answers: dict[str, Any] = {}
         self.failures: list[str] = []
-        self.slowest_ms = 0.0
+        self.first_s: dict[str, float] = {}
+        self.latencies_ms: list[float] = []
 
     def run(self) -> None:
         connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=30)
@@ -38,13 +43,15 @@ class Client(threading.Thread):
                 self.failures.append(repr(error))
                 connection.close()
                 continue
-            self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - started_s) * 1e3)
+            ended_s = time.perf_counter()
+            self.latencies_ms.append((ended_s - started_s) * 1e3)
             if response.status != 200:
                 self.failures.append(f"{response.status} {answer}")
                 continue
             version = answer["model_version"]
-            self.versions[version] += 1
             self.answers.setdefault(version, answer["outputs"])
+            self.first_s.setdefault(version, ended_s)
+            self.versions[version] += 1
         connection.close()
 
     def wait_for(self, version: str, answers: int, timeout_s: float = 30) -> bool:
@@ -57,7 +64,3 @@ class Client(threading.Thread):
     def stop(self) -> None:
         self._stopping.set()
         self.join()
-
-    @property
-    def requests(self) -> int:
-        return sum(self.versions.values()) + len(self.failures)

@@ -30,6 +30,7 @@ class Training:
     params: dict[str, Any]
     accuracy: float
     log_loss: float
+    held_out_rows: int
 
 
 def train(folder: Path) -> tuple[Training, Training]:
@@ -64,6 +65,7 @@ def _fit(path: Path, params: dict[str, Any], x: Any, y: Any, x_held: Any, y_held
         params,
         float(accuracy_score(y_held, pipeline.predict(x_held))),
         float(log_loss(y_held, pipeline.predict_proba(x_held))),
+        len(x_held),
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlserve.errors import InvalidInput
+from mlserve.errors import InvalidInput, UsageError
 
 
 @contextmanager
@@ -17,52 +17,81 @@ def replacing(target: Path) -> Iterator[Path]:
     """A path to write to in ``target``'s folder; renamed over ``target`` on success, removed on any failure.
 
     The content is on disk (fsync) before the rename, so a crash leaves the old file or the new one. Raises InvalidInput
-    when the folder is missing, cannot be written, or the disk is full.
+    when the folder is missing, cannot be written, or the disk is full, and for a target that is no file (``/dev/null``).
     """
-    if not target.name or target.is_dir():
-        raise InvalidInput(f"cannot write '{target}': it is a folder")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with _os_errors(target):
+        _require_file(target)
+        partial = _partial(target)
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def staging(target: Path) -> Iterator[Path]:
+def staging(target: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     """``target``'s own name in a hidden folder beside it, to make files in; ``release`` keeps them, else they are gone.
 
-    Raises InvalidInput when the folder around ``target`` is missing or cannot be written.
+    Raises UsageError when one of ``inputs`` would be overwritten, InvalidInput as ``replacing`` does.
     """
-    if not target.name or target.is_dir():
-        raise InvalidInput(f"cannot write '{target}': it is a folder")
-    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-    try:
+    with _os_errors(target):
+        for path in _family(target):
+            _require_file(path)
+            if path.exists() and any(path.samefile(read) for read in inputs if read.exists()):
+                raise UsageError(f"'{path}' is read and would be overwritten", hint="-o with another name")
+        folder = _partial(target)
         folder.mkdir()
-    except OSError as error:
-        raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error
-    try:
-        yield folder / target.name
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield folder / target.name
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def release(staged: Path, target: Path) -> None:
-    """Rename every file of ``staged``'s folder to beside ``target``: weights, then ``target``, then what describes it.
+    """Rename every file of ``staged``'s folder to beside ``target``; an older ``target`` goes with all that is its.
 
-    An older ``TARGET.data`` and ``TARGET.evidence.json`` are removed first: they belong to bytes that are going.
-    Raises InvalidInput when a rename fails.
+    A crash at any moment leaves the old graph with the old weights, the new with the new, or no graph: never a graph
+    with weights or evidence of another. Raises InvalidInput when a rename fails.
     """
-    fresh = sorted(staged.parent.iterdir(), key=lambda path: (path.name.endswith(".json"), path == staged, path.name))
-    try:
-        for companion in (target.with_name(f"{target.name}.data"), target.with_name(f"{target.name}.evidence.json")):
-            companion.unlink(missing_ok=True)
-        for path in fresh:
+    _, data, evidence = _family(target)
+    fresh = {path.name: path for path in staged.parent.iterdir()}
+    weights = [path for name, path in fresh.items() if name not in (target.name, evidence.name)]
+    with _os_errors(target):
+        evidence.unlink(missing_ok=True)
+        if weights:
+            # Two renames are not one: without this a crash between them would leave the old graph with new weights.
+            target.unlink(missing_ok=True)
+        for path in weights:
             path.replace(target.with_name(path.name))
+        staged.replace(target)
+        if data.name not in fresh:
+            data.unlink(missing_ok=True)
+        if evidence.name in fresh:
+            fresh[evidence.name].replace(evidence)
+
+
+def _family(target: Path) -> tuple[Path, Path, Path]:
+    """A model's graph, weights and evidence, by the names that they have beside each other."""
+    return target, target.with_name(f"{target.name}.data"), target.with_name(f"{target.name}.evidence.json")
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
+def _require_file(target: Path) -> None:
+    if not target.name or target.is_dir():
+        raise InvalidInput(f"cannot write '{target}': it is a folder")
+    if target.exists() and not target.is_file():
+        raise InvalidInput(f"cannot write '{target}': it is not a file")
+
+
+@contextmanager
+def _os_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error

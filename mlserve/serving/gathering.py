@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from itertools import compress
+from math import isinf, prod
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,8 @@ def _joined(tensors: Sequence[InputTensor]) -> Array:
 def convert(tensor: InputTensor, flat: list[Any]) -> Array:
     """``flat`` Python values as a 1-D array of ``tensor``'s type: numbers rounded to nearest, never otherwise changed.
 
-    Integers are taken for floats, and floats without a fraction for integers. Raises InvalidInput for anything else.
+    Integers are taken for floats, and floats without a fraction for integers. Raises InvalidInput for anything else,
+    and for a finite number that would round to an infinity.
     """
     dtype = tensor.dtype
     code = _TYPECODES.get(dtype)
@@ -175,7 +177,7 @@ def convert(tensor: InputTensor, flat: list[Any]) -> Array:
             return _converted_others(dtype, flat)
         numbers = np.frombuffer(array(code, flat), code)
     except OverflowError as error:
-        raise InvalidInput(f"input '{tensor.name}' has a number out of range for {dtype.oip or dtype}") from error
+        raise _out_of_range(tensor) from error
     except TypeError as error:
         whole = _whole_numbers(flat) if dtype.is_integer else None
         if whole is None:
@@ -183,10 +185,19 @@ def convert(tensor: InputTensor, flat: list[Any]) -> Array:
                 f"input '{tensor.name}' has a value that is not {_description(dtype)}, as {dtype.oip or dtype} needs"
             ) from error
         return convert(tensor, whole)
-    if code == "d" and dtype is not DType.FLOAT64:
-        with np.errstate(over="ignore"):
-            return numbers.astype(dtype.numpy)
-    return numbers
+    return _rounded(tensor, numbers, flat) if dtype.is_float and dtype is not DType.FLOAT64 else numbers
+
+
+def _rounded(tensor: InputTensor, numbers: Array, flat: list[Any]) -> Array:
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(tensor.dtype.numpy, copy=False)
+    if not np.isfinite(rounded).all() and not all(map(isinf, compress(flat, np.isinf(rounded)))):
+        raise _out_of_range(tensor)
+    return rounded
+
+
+def _out_of_range(tensor: InputTensor) -> InvalidInput:
+    return InvalidInput(f"input '{tensor.name}' has a number out of range for {tensor.dtype.oip or tensor.dtype}")
 
 
 def _converted_others(dtype: DType, flat: list[Any]) -> Array:

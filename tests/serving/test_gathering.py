@@ -146,7 +146,9 @@ def test_rows_without_width_are_gathered() -> None:
     [
         (DType.FLOAT32, [1, 2.5, True], [1.0, 2.5, 1.0]),
         (DType.FLOAT64, [0.1, 1e308], [0.1, 1e308]),
-        (DType.FLOAT16, [0.1, 1e9], [float(np.float16(0.1)), math.inf]),
+        (DType.FLOAT16, [0.1, math.inf], [float(np.float16(0.1)), math.inf]),
+        (DType.FLOAT16, [65519.99, -65504], [65504.0, -65504.0]),
+        (DType.FLOAT32, [3.4028235e38, -math.inf], [float(np.finfo(np.float32).max), -math.inf]),
         (DType.BFLOAT16, [1.00390625, -2], [1.0, -2.0]),
         (DType.INT64, [2**63 - 1, 3.0, -1], [2**63 - 1, 3, -1]),
         (DType.UINT64, [2**64 - 1, 0], [2**64 - 1, 0]),
@@ -174,6 +176,10 @@ def test_values_become_the_nearest_of_their_type(dtype: DType, given_values: lis
         (DType.INT8, [128], "out of range for INT8"),
         (DType.UINT8, [-1], "out of range for UINT8"),
         (DType.INT64, [1e300], "out of range for INT64"),
+        (DType.FLOAT32, [math.inf, -1e39], "out of range for FP32"),
+        (DType.FLOAT16, [65520], "out of range for FP16"),
+        (DType.BFLOAT16, [3.4e38, 3.4028235e38], "out of range for BF16"),
+        (DType.FLOAT64, [10**400], "out of range for FP64"),
         (DType.BOOL, [2], "not true or false"),
         (DType.STRING, [b"bytes"], "not a string"),
         (DType.COMPLEX64, [1.0], "not a number"),
@@ -186,9 +192,13 @@ def test_values_that_do_not_fit_are_refused(dtype: DType, values: list[Any], sen
     assert sentence in caught.value.message
 
 
-@given(st.lists(st.floats()))
-def test_floats_round_as_numpy_rounds_them(values: list[float]) -> None:
+@given(st.lists(st.floats(width=64)))
+def test_floats_round_as_numpy_rounds_them_or_are_refused(values: list[float]) -> None:
     with np.errstate(over="ignore"):
         expected = np.array(values, np.float32)
 
-    assert np.array_equal(convert(tensor([], 0), values), expected, equal_nan=True)
+    if any(map(math.isinf, expected)) and not all(map(math.isinf, np.array(values)[np.isinf(expected)])):
+        with pytest.raises(InvalidInput, match="out of range for FP32"):
+            convert(tensor([], 0), values)
+    else:
+        assert np.array_equal(convert(tensor([], 0), values), expected, equal_nan=True)

@@ -28,6 +28,8 @@ LARGE_BYTES = 32 << 10
 """From here on simdjson's buffer is quicker than typed decoding into Python numbers."""
 
 _SHOWN = 40
+_BEYOND_FLOATS = (1 << 1024) - (1 << 970)
+"""The least integer that rounds to no 64-bit float."""
 
 
 def read_request(text: bytes, max_depth: int) -> LooseRequest:
@@ -44,8 +46,9 @@ def read_request(text: bytes, max_depth: int) -> LooseRequest:
         raise InvalidInput(f"not an inference request: {_sentence(error)}") from error
     except ValueError as error:  # also integers of thousands of digits, which Python refuses to read
         raise InvalidInput(f"the body is not JSON: {_sentence(error)}") from error
-    if b"Infinity" not in text and any(_has_infinity(item.data) for item in request.inputs):
-        raise InvalidInput("a number is beyond the range of 64-bit floats")
+    if any(_has_infinity(item.data) for item in request.inputs):
+        # Either the token, which is welcome, or a number so large that it was read as the same thing.
+        json.loads(text, parse_float=_finite)
     if request.id is not None and not _is_text(request.id):
         raise InvalidInput("the id is no Unicode text")
     return request
@@ -153,7 +156,7 @@ def _element(value: Any, index: int, plan: InputPlan) -> Any:
         if kind is bool or (kind is int and value in (0, 1)):
             return bool(value)
     elif dtype.is_float:
-        if kind is float or (kind is int and abs(value) < 1 << 1023):
+        if kind is float or (kind is int and abs(value) < _BEYOND_FLOATS):
             return float(value)
     elif kind is int or (kind is float and value.is_integer()):
         whole = int(value)
@@ -169,6 +172,13 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot
         return False
     return True
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise InvalidInput("a number is beyond the range of 64-bit floats")
+    return value
 
 
 def _has_infinity(data: Any) -> bool:

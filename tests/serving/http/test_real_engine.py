@@ -17,6 +17,7 @@ from mlserve.core.dtypes import DType
 from mlserve.runtime.model import OnnxModel, load_model
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
+from mlserve.serving.oip.leniently import LARGE_BYTES
 from mlserve.serving.seam import Engine
 from tests import models
 from tests.serving.engines import IN_LANES, INLINE, GatedModel, World, gated_world, rows, world_of
@@ -171,3 +172,30 @@ def test_a_full_queue_and_a_passed_deadline_have_their_own_status() -> None:
     assert overloaded.status == 429
     assert overloaded.headers["retry-after"] == "1"
     assert [reply.json["outputs"][0]["data"] for reply in answered] == [[1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("padding", [0, LARGE_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("dtype", "number", "status"),
+    [
+        pytest.param(DType.FLOAT32, "3.4028235e38", 200, id="the largest FP32"),
+        pytest.param(DType.FLOAT32, "3.4028236e38", 400, id="beyond FP32"),
+        pytest.param(DType.FLOAT32, "-1e39", 400, id="far below FP32"),
+        pytest.param(DType.FLOAT32, "1" + "0" * 308, 400, id="an integer beyond FP32"),
+        pytest.param(DType.FLOAT32, "-Infinity", 200, id="a token"),
+        pytest.param(DType.FLOAT64, "1e308", 200, id="FP64"),
+        pytest.param(DType.FLOAT64, "1e309", 400, id="beyond FP64"),
+        pytest.param(DType.FLOAT16, "65519", 200, id="the largest FP16"),
+        pytest.param(DType.FLOAT16, "65520", 400, id="beyond FP16"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_and_a_token_is_not(
+    dtype: DType, number: str, status: int, padding: int
+) -> None:
+    good = text(np.array([[7, 8]]), datatype=str(dtype.oip))
+    doubtful = good.replace("[7, 8]", f"[7, {number}]") + " " * padding
+    with serving(models.echo(dtype)) as front:
+        before, answer, after = asked(front, good, doubtful, good)
+
+    assert (before.status, answer.status, after.status) == (200, status, 200)
+    assert status == 200 or "range" in answer.json["error"]

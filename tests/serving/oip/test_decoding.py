@@ -44,6 +44,7 @@ def test_unknown_fields_are_ignored() -> None:
     [
         pytest.param(DType.FLOAT32, "FP32", [0.1, -2, 3e38], id="FP32"),
         pytest.param(DType.FLOAT64, "FP64", [0.1, 1e300, 7], id="FP64"),
+        pytest.param(DType.FLOAT64, "FP64", [0, 10**308, -(10**308)], id="FP64 of many digits"),
         pytest.param(DType.FLOAT16, "FP16", [0.1, 65504, -1], id="FP16"),
         pytest.param(DType.BFLOAT16, "BF16", [0.5, 3e38, -1], id="BF16"),
         pytest.param(DType.INT8, "INT8", [-128, 0, 127], id="INT8"),
@@ -86,6 +87,11 @@ def test_every_type_is_read_as_itself(dtype: DType, datatype: str, data: list[An
         pytest.param(request("1,2,3", [1, 3]), "not a list", id="data a string"),
         pytest.param(request(None, [1, 3]), "neither data nor binary_data_size", id="no data"),
         pytest.param(b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1e400]}]}', "beyond", id="1e400"),
+        pytest.param(
+            b'{"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[Infinity,-1e400]}]}',
+            "beyond",
+            id="1e400 beside a token",
+        ),
         pytest.param(request([10**400, 1, 1], [1, 3]), "element 0", id="an integer of 400 digits"),
         pytest.param(b'{"inputs":[], "id":"\\ud800"}', "id is no Unicode", id="half a surrogate as id"),
         pytest.param(b'{"inputs":' + b"9" * 5000 + b"}", "not JSON", id="an integer of 5000 digits"),

@@ -16,7 +16,7 @@ import numpy as np
 from mlserve.compare.kinds import as_comparable, kind_of
 from mlserve.compare.labels import agreement, deciding_output, decisions
 from mlserve.core.refs import did_you_mean
-from mlserve.errors import InvalidInput, NotFound, Unsupported
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Outputs = Mapping[str, Array]
@@ -34,18 +34,18 @@ class Metric:
 
 
 def metric_named(name: str) -> Metric:
-    """The metric called ``name``. Raises NotFound naming the nearest."""
+    """The metric called ``name``. Raises UsageError naming the nearest."""
     try:
         return METRICS[name]
     except KeyError:
         hint = did_you_mean(name, METRICS) or f"there are {', '.join(METRICS)}"
-        raise NotFound(f"no metric '{name}'", hint=hint) from None
+        raise UsageError(f"no metric '{name}'", hint=hint) from None
 
 
 def evaluate(name: str, outputs: Outputs, expected_outputs: Outputs | None, labels: Array | None) -> float:
     """Metric ``name`` of ``outputs``; ``labels`` and ``expected_outputs`` are of the same rows in the same order.
 
-    Raises NotFound for an unknown metric; InvalidInput where what it needs is None, has other rows, or there are no
+    Raises UsageError for an unknown metric; InvalidInput where what it needs is None, has other rows, or there are no
     rows; Unsupported where the outputs cannot be judged by it.
 
     >>> evaluate("rmse", {"y": np.array([1.0, 2.0])}, None, np.array([1.0, 4.0])) == 2**0.5

@@ -17,7 +17,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """A path to write to in ``target``'s folder; renamed over ``target`` on success, removed on any failure.
 
     The content is on disk (fsync) before the rename, so a crash leaves the old file or the new one. Raises InvalidInput
-    when the folder is missing, cannot be written, or the disk is full, and for a target that is no file (``/dev/null``).
+    when the folder is missing, cannot be written, or the disk is full, or the target is no file (``/dev/null``).
     """
     with _os_errors(target):
         _require_file(target)

@@ -7,13 +7,13 @@ imported, and nothing is imported before it is asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Generic, TypeVar, cast
 
 from mlserve.core.refs import did_you_mean
-from mlserve.errors import MissingExtra, NotFound
+from mlserve.errors import MissingExtra, NotFound, UsageError
 
 T = TypeVar("T")
 
@@ -44,12 +44,16 @@ class Plugin:
 
 
 class Registry(Generic[T]):
-    """The plugins of one kind by name; ``registry["sklearn"]`` imports and returns that one."""
+    """The plugins of one kind by name; ``registry["sklearn"]`` imports and returns that one.
 
-    def __init__(self, kind: str, *, group: str, builtin: Mapping[str, Plugin]) -> None:
+    ``planned`` are names that people read of in the command line's contract and that are not there yet.
+    """
+
+    def __init__(self, kind: str, *, group: str, builtin: Mapping[str, Plugin], planned: Collection[str] = ()) -> None:
         self.kind = kind
         self._group = group
         self._builtin = dict(builtin)
+        self._planned = frozenset(planned)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._builtin
@@ -63,7 +67,17 @@ class Registry(Generic[T]):
             if point.name == name:
                 return cast(T, point.load())
         known = list(self)
-        raise NotFound(f"no {self.kind} '{name}'", hint=did_you_mean(name, known) or f"there are {', '.join(known)}")
+        there_are = f"there are {', '.join(known)}"
+        if name in self._planned:
+            raise NotFound(f"{self.kind} '{name}' is not offered by this version", hint=there_are)
+        raise NotFound(f"no {self.kind} '{name}'", hint=did_you_mean(name, known) or there_are)
+
+    def chosen(self, name: str) -> T:
+        """The plugin that a user chose by an option: a name that is not there is a UsageError, as for any choice."""
+        try:
+            return self[name]
+        except NotFound as error:
+            raise UsageError(error.message, hint=error.hint) from error
 
     def _points(self) -> metadata.EntryPoints:
         return metadata.entry_points(group=self._group)

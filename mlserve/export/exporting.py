@@ -112,7 +112,7 @@ def _request(
     axes = parse_axes(dynamic) if dynamic is not None else None
     table = open_table(sample) if sample else None
     if framework != "auto":
-        EXPORTERS[framework]  # an unknown name is said before a large file is loaded
+        EXPORTERS.chosen(framework)  # an unknown name is said before a large file is loaded
     name = framework_of_file(source) if framework == "auto" else framework
     reads_itself = name is not None and Path(source).suffix.lower() in EXPORTERS[name].suffixes
     loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)

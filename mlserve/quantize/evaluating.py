@@ -62,7 +62,7 @@ def measure_metric(name: str, answers: Answers, *, seed: int) -> Metric:
     """Metric ``name`` before and after over the rows of ``answers``, its drop with a 95 % bootstrap interval.
 
     A metric that compares two models (``agreement``, ``cosine``) takes the original's outputs as the truth, also for
-    the original. Raises NotFound for an unknown metric, InvalidInput without the labels that it needs, Unsupported.
+    the original. Raises UsageError for an unknown metric, InvalidInput without the labels that it needs, Unsupported.
     """
     everything = np.arange(answers.rows)
     before, after = _values(name, answers, everything)

@@ -60,7 +60,11 @@ def quantize(
     Raises NotFound, UsageError, MissingExtra, InvalidInput, Unsupported; a refusal is a report, not an error.
     """
     metric_named(metric)
-    quantizer, demands, tools = QUANTIZERS[method](), Demands(max_drop, min_speedup, confident), tool_versions(*_TOOLS)
+    quantizer, demands, tools = (
+        QUANTIZERS.chosen(method)(),
+        Demands(max_drop, min_speedup, confident),
+        tool_versions(*_TOOLS),
+    )
     document = load_graph(model, weights=False)
     rows = None
     if evaluate is not None:

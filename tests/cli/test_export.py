@@ -106,7 +106,7 @@ def test_an_onnx_file_passes_through_with_its_checks(run: Run, clean_environment
     ("words", "code"),
     [
         pytest.param(("missing.joblib",), 4, id="no file"),
-        pytest.param(("in.onnx", "--framework", "skleran"), 4, id="no framework"),
+        pytest.param(("in.onnx", "--framework", "skleran"), 2, id="no framework"),
         pytest.param(("in.onnx", "--sample", "missing.csv"), 4, id="no sample"),
         pytest.param(("in.onnx", "--rtol", "x"), 2, id="no number"),
     ],

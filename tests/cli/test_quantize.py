@@ -86,7 +86,9 @@ def test_the_gate_is_a_setting(run: Run, project: Path, large: Path, evaluation:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        pytest.param(("large.onnx", "--to", "int8-dynamik"), 4, id="no method"),
+        pytest.param(("large.onnx", "--to", "int8-dynamik"), 2, id="no method"),
+        pytest.param(("large.onnx", "--to", "int8"), 2, id="no method yet"),
+        pytest.param(("large.onnx", "--to", "fp16", "--metric", "acuracy"), 2, id="no metric"),
         pytest.param(("missing.onnx", "--to", "fp16"), 4, id="no file"),
         pytest.param(("fraud:1", "--to", "fp16"), 4, id="no registry"),
         pytest.param(("large.onnx", "--to", "fp16", "--target", "tpu"), 2, id="no target"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from mlserve.compare.quality import METRICS, drop_of, evaluate, metric_named
-from mlserve.errors import InvalidInput, NotFound, Unsupported
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 
 
 def sample(seed: int, classes: int, rows: int = 40):
@@ -112,14 +112,14 @@ def test_log_loss_reads_one_probability_a_row():
 
 
 def test_an_unknown_metric_names_the_nearest():
-    with pytest.raises(NotFound, match="no metric 'acuracy'") as caught:
+    with pytest.raises(UsageError, match="no metric 'acuracy'") as caught:
         metric_named("acuracy")
 
     assert caught.value.hint == "did you mean 'accuracy'?"
 
 
 def test_an_unheard_of_metric_names_all():
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(UsageError) as caught:
         metric_named("qqq")
 
     assert str(caught.value.hint).startswith("there are agreement, accuracy")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlserve.core.plugins import Plugin, Registry, missing_extra
-from mlserve.errors import MissingExtra, NotFound
+from mlserve.errors import MissingExtra, NotFound, UsageError
 
 
 def registry_of(**plugins: Plugin) -> Registry[object]:
@@ -36,6 +36,22 @@ def test_an_unheard_of_name_names_all():
         _ = registry_of(sklearn=Plugin("x:y"), torch=Plugin("x:y"))["qqq"]
 
     assert caught.value.hint == "there are sklearn, torch"
+
+
+def test_a_name_that_is_promised_for_later_is_told_from_a_misspelt_one():
+    later = Registry[object]("method", group="none", builtin={"int8-dynamic": Plugin("x:y")}, planned=("int8",))
+
+    with pytest.raises(NotFound, match="method 'int8' is not offered by this version") as caught:
+        _ = later["int8"]
+
+    assert caught.value.hint == "there are int8-dynamic"
+
+
+def test_a_choice_that_is_not_there_is_a_matter_of_usage():
+    with pytest.raises(UsageError, match="no exporter 'skleran'") as caught:
+        registry_of(sklearn=Plugin("x:y")).chosen("skleran")
+
+    assert caught.value.hint == "did you mean 'sklearn'?"
 
 
 def test_a_missing_package_says_what_to_install():

@@ -209,7 +209,7 @@ def test_a_fixed_batch_is_compared_in_calls_of_its_size() -> None:
     ("source", "options", "error", "fact"),
     [
         pytest.param("nowhere.onnx", {}, NotFound, "nowhere.onnx", id="no source"),
-        pytest.param("in.onnx", {"framework": "onxn"}, NotFound, "no exporter 'onxn'", id="no framework"),
+        pytest.param("in.onnx", {"framework": "onxn"}, UsageError, "no exporter 'onxn'", id="no framework"),
         pytest.param("in.onnx", {"sample": Path("none.npz")}, NotFound, "none.npz", id="no sample"),
         pytest.param("in.onnx", {"dynamic": "0=batch"}, UsageError, "axes of an ONNX model", id="axes"),
         pytest.param("in.onnx", {"dynamic": "batch"}, UsageError, "does not name an axis", id="axes misspelt"),

@@ -286,8 +286,9 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
 @pytest.mark.parametrize(
     ("options", "error", "fact"),
     [
-        pytest.param({"method": "int8-dynamc"}, NotFound, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"metric": "acuracy"}, NotFound, "no metric 'acuracy'", id="metric"),
+        pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
+        pytest.param({"method": "int4-weights"}, UsageError, "'int4-weights' is not offered", id="planned method"),
+        pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),
         pytest.param({"out": Path("no/folder.onnx")}, InvalidInput, "cannot write", id="folder"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked: all that somebody has who gets no checkout."""
+    folder = tmp_path_factory.mktemp("sdist")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)], cwd=ROOT, check=True)
+    (path,) = folder.glob("mlserve-*.tar.gz")
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / path.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
 def alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts folder of a new environment that holds the wheel and what it asks for, and nothing else."""
     folder = tmp_path_factory.mktemp("alone")
@@ -49,6 +61,24 @@ def test_the_wheel_carries_nothing_but_the_package(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"mlserve"}
+
+
+def test_the_sdist_builds_the_same_wheel(unpacked: Path, wheel: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=unpacked, check=True)
+    (again,) = tmp_path.glob("mlserve-*.whl")
+
+    assert _contents(again) == _contents(wheel)
+
+
+def test_the_sdist_carries_what_a_distributor_runs_and_nothing_of_this_machine(unpacked: Path) -> None:
+    names = {path.name for path in unpacked.iterdir()} - {".gitignore"}
+
+    assert names == {
+        "CHANGELOG.md", "LICENSE", "Makefile", "PKG-INFO", "README.md", "constraints.txt", "pyproject.toml",
+        "docs", "examples", "migrations", "mlserve", "tests",
+    }  # fmt: skip
+    assert not [path for path in unpacked.rglob("*") if path.suffix in (".pyc", ".onnx", ".db", ".log")]
 
 
 def test_one_onnx_runtime_is_installed_and_not_two() -> None:
@@ -104,3 +134,9 @@ def test_no_file_of_the_repository_names_a_place_on_somebodys_machine() -> None:
     guilty = [name for name in listed if here.encode() in (ROOT / name).read_bytes()]
 
     assert guilty == []
+
+
+def _contents(wheel: Path) -> dict[str, int]:
+    """Each file with its checksum."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {item.filename: item.CRC for item in archive.infolist()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import warnings
@@ -34,6 +35,8 @@ from mlserve.cli import (
     tag,
     withdraw,
 )
+from mlserve.cli.output import BROKEN_PIPE, unwritten
+from mlserve.cli.terminal import stand_in_for_closed_streams
 from mlserve.core.refs import did_you_mean
 from mlserve.core.settings import current_env
 from mlserve.errors import UsageError
@@ -43,11 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one call and return its exit code; ``argv`` without the program's name, None for the process's own."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
+    stand_in_for_closed_streams()
     _never_fail_on_encoding()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_nothing if as_json else _show_warning
-            code = commands().main(words, prog_name="mlserve", standalone_mode=False)
+            code = _called(words)
         if code == failing.INTERRUPTED:  # typer's own mapping of Ctrl-C
             raise failing.Interrupted("interrupted")
         return int(code or 0)
@@ -57,6 +61,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return failing.tell(failing.Interrupted("interrupted"), as_json=as_json, env=current_env())
     except Exception as error:  # the one place that turns errors into words
         return failing.tell(error, as_json=as_json, env=current_env())
+
+
+def _called(words: list[str]) -> Any:
+    """The exit code of one call, None for 0; help that nobody takes is as an answer that nobody takes."""
+    try:
+        return commands().main(words, prog_name="mlserve", standalone_mode=False)
+    except SystemExit as ended:  # typer's own mapping of a reader that went away
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        raise unwritten(error) from error
 
 
 class Commands(TyperGroup):

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import typer
 
 from mlserve.cli.documents import to_json
-from mlserve.cli.terminal import is_ascii_only, is_styled, styled
+from mlserve.cli.terminal import is_ascii_only, is_styled, say, styled
 from mlserve.errors import MlserveError, UsageError
 
 INTERRUPTED = 130
@@ -48,15 +48,14 @@ def tell(error: BaseException, *, as_json: bool, env: Mapping[str, str], file: T
     file = file or sys.stderr
     code = error.exit_code if isinstance(error, MlserveError) else BUG
     if as_json:
-        print(to_json(document(error), ascii_only=is_ascii_only(file)), file=file, flush=True)
+        say(to_json(document(error), ascii_only=is_ascii_only(file)), file)
         return code
     on = is_styled(file, env)
     if isinstance(error, MlserveError):
-        print(f"{styled('error', 'error', on=on)}: {error.message}", file=file)
+        say(f"{styled('error', 'error', on=on)}: {error.message}", file)
         if error.hint:
-            print(f"{styled('hint', 'hint', on=on)}: {error.hint}", file=file)
+            say(f"{styled('hint', 'hint', on=on)}: {error.hint}", file)
     else:
-        traceback.print_exception(error, file=file)
-        print(f"{styled('error', 'error', on=on)}: this is a bug in mlserve", file=file)
-    file.flush()
+        say("".join(traceback.format_exception(error)).rstrip(), file)
+        say(f"{styled('error', 'error', on=on)}: this is a bug in mlserve", file)
     return code

@@ -18,9 +18,10 @@ import typer
 
 from mlserve.cli import rendering
 from mlserve.cli.documents import to_json
-from mlserve.cli.terminal import is_ascii_only, is_styled, styled
+from mlserve.cli.terminal import is_ascii_only, is_styled, say, styled
 from mlserve.core.progress import Progress
 from mlserve.core.settings import current_env
+from mlserve.errors import InvalidInput
 
 Mode = Literal["human", "json", "quiet"]
 BROKEN_PIPE = 141  # 128 + SIGPIPE: what a shell reports for a program whose reader went away
@@ -90,7 +91,7 @@ class Output:
                     self._lines([made] if made is not None else [])
                 case "human":
                     self._lines([sentence])
-        except typer.Exit:
+        except (typer.Exit, InvalidInput):
             self.mode = "quiet"
 
     def detail(self, text: str) -> None:
@@ -135,17 +136,24 @@ class Output:
         self._warnings.clear()
 
     def _aside(self, kind: Literal["hint", "warning"], text: str) -> None:
-        print(f"{styled(kind, kind, on=self._is_styled(sys.stderr))}: {text}", file=sys.stderr)
+        say(f"{styled(kind, kind, on=self._is_styled(sys.stderr))}: {text}", sys.stderr)
 
     def _lines(self, lines: Sequence[str]) -> None:
         try:
             for line in lines:
                 print(line, file=self._answers)
             self._answers.flush()
-        except BrokenPipeError:
-            # Python flushes stdout once more at exit and would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            raise unwritten(error) from error
 
     def _is_styled(self, stream: TextIO) -> bool:
         return is_styled(stream, self._env)
+
+
+def unwritten(error: OSError) -> typer.Exit | InvalidInput:
+    """What to raise for an answer that stdout did not take: silence where its reader went away, else an error."""
+    # Python flushes stdout once more at exit and would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return typer.Exit(BROKEN_PIPE)
+    return InvalidInput(f"cannot write the answer: {(error.strerror or str(error)).lower()}")

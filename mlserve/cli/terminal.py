@@ -1,7 +1,10 @@
-"""Whether a person watches a stream: then colours, bars and tables; otherwise plain text."""
+"""The streams: whether a person watches one (then colours, bars and tables; otherwise plain text), and lost ones."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -28,3 +31,19 @@ def styled(text: str, style: str, *, on: bool) -> str:
     'yes'
     """
     return f"{STYLES[style]}{text}{RESET}" if on else text
+
+
+def say(text: str, stream: TextIO) -> None:
+    """One line beside the answer; where nobody takes it, it is lost, for the answer and the exit code matter more."""
+    with contextlib.suppress(OSError):
+        print(text, file=stream, flush=True)
+
+
+def stand_in_for_closed_streams() -> None:
+    """Let stdin, stdout and stderr exist: a caller may have closed them (``mlserve list >&-``).
+
+    The lowest free descriptor is theirs, so that no file opened later, such as the registry, gets what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open as long as the process)

@@ -215,8 +215,9 @@ def test_main_takes_the_words_of_the_process(
     assert "mlserve" in capsys.readouterr().out
 
 
-def test_a_reader_that_went_away_is_no_error() -> None:
-    code = "import sys; from mlserve.cli.app import main; sys.exit(main(['config', 'show']))"
+@pytest.mark.parametrize("words", [["config", "show"], ["--help"], ["list", "--help"]], ids=" ".join)
+def test_a_reader_that_went_away_is_no_error(words: list[str]) -> None:
+    code = f"import sys; from mlserve.cli.app import main; sys.exit(main({words}))"
 
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -282,3 +283,35 @@ def test_json_is_whole_where_the_terminal_lacks_a_character(project: Path) -> No
     done = subprocess.run(command, capture_output=True, env=environment, check=True)
 
     assert json.loads(done.stdout)["home"] == str(project / "é" / ".mlserve")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"], ids=["stdin", "stdout", "stderr", "all"])
+def test_a_closed_stream_changes_no_exit_code(project: Path, closed: str) -> None:
+    def code(*words: str) -> int:
+        return subprocess.run(["sh", "-c", f'"$0" -m mlserve "$@" {closed}', sys.executable, *words]).returncode
+
+    assert (code("list"), code("list", "--json"), code("list", "nope"), code("--help")) == (0, 0, 4, 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("--help",)], ids=["table", "json", "help"])
+def test_an_answer_that_cannot_be_written_is_told(project: Path, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlserve", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 9
+    assert "cannot write the answer: no space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+def test_hints_that_cannot_be_written_are_no_error(project: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        codes = [
+            subprocess.run([sys.executable, "-m", "mlserve", *words], stdout=subprocess.PIPE, stderr=full).returncode
+            for words in (("list",), ("list", "nope"))
+        ]
+
+    assert codes == [0, 4]

@@ -37,17 +37,17 @@ def staging(target: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
 
     Raises UsageError when one of ``inputs`` would be overwritten, InvalidInput as ``replacing`` does.
     """
+    folder = _partial(target)
     with _os_errors(target):
         for path in _family(target):
             _require_file(path)
             if path.exists() and any(path.samefile(read) for read in inputs if read.exists()):
                 raise UsageError(f"'{path}' is read and would be overwritten", hint="-o with another name")
-        folder = _partial(target)
         folder.mkdir()
-        try:
-            yield folder / target.name
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder / target.name
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def release(staged: Path, target: Path) -> None:

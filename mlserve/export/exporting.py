@@ -22,7 +22,7 @@ from mlserve.export.parity import Case, Parity, chunks, measure_parity, reasons,
 from mlserve.export.reporting import ExportReport, evidence_of
 from mlserve.graph.document import check_graph, save_graph
 from mlserve.graph.normalising import normalise
-from mlserve.graph.packaging import read_manifest
+from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
 from mlserve.rows.reading import Roles, Rows, open_rows, open_table
@@ -62,17 +62,17 @@ def export(
 
     Raises UsageError, NotFound, MissingExtra, InvalidInput, Unsupported; a failed parity is a report, not an error.
     """
-    progress("load", 0, None)
     roles = roles or Roles()
-    name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
-    progress("convert", 0, None)
-    conversion = EXPORTERS[name]().convert(request)
-    model = normalise(conversion.model)
-    tools = tool_versions(*conversion.tools)
-    set_properties(model, _provenance(name, tools))
-    check_graph(model)
-    signature = read_signature(model)
-    with staging(out) as staged:
+    with staging(out, inputs=_files_read(source, sample, out)) as staged:
+        progress("load", 0, None)
+        name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
+        progress("convert", 0, None)
+        conversion = EXPORTERS[name]().convert(request)
+        model = normalise(conversion.model)
+        tools = tool_versions(*conversion.tools)
+        set_properties(model, _provenance(name, tools))
+        check_graph(model)
+        signature = read_signature(model)
         save_graph(model, staged)
         graph = load_model(staged, device="cpu", label="the exported graph")
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
@@ -97,6 +97,15 @@ def export(
             write_sidecar(staged, [evidence_of(report, data_digest, _source_digest(source), by, now)])
             release(staged, out)
     return report
+
+
+def _files_read(source: str, sample: Path | None, out: Path) -> list[Path]:
+    """What must not be overwritten; an ONNX file may be replaced by its own export."""
+    path = Path(source)
+    files = [path] if path.is_file() else []
+    if files and framework_of_file(source) == "onnx":
+        files = [] if out.exists() and out.samefile(path) else [file for _, file in model_files(path)]
+    return [*files, *([sample] if sample else [])]
 
 
 def _request(

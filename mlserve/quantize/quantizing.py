@@ -16,7 +16,7 @@ from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import QuantizeSettings
 from mlserve.graph.document import check_graph, load_graph, save_graph
 from mlserve.graph.normalising import normalise
-from mlserve.graph.packaging import read_manifest
+from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
 from mlserve.quantize.census import take_census
@@ -74,7 +74,8 @@ def quantize(
     objections = tuple(quantizer.objections(take_census(document), target))
     if objections and not force:
         return QuantizeReport(None, method, 1.0, 1.0, None, False, objections, notes, parent=parent.digest, tools=tools)
-    with staging(out) as staged:
+    inputs = [path for _, path in model_files(model)] + ([evaluate] if evaluate else [])
+    with staging(out, inputs=inputs) as staged:
         progress("quantize", 0, None)
         made = _make(quantizer, model, target, staged)
         set_properties(made.model, _provenance(parent, method, made.options, tools))

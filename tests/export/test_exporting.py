@@ -229,6 +229,26 @@ def test_what_cannot_be_done_is_an_error_and_writes_nothing(
     assert here() == {"in.onnx", "broken.onnx"}
 
 
+def test_neither_the_sample_nor_weights_of_the_source_are_overwritten() -> None:
+    source = models.save_with_external_data(Path("in.onnx"), location="other.onnx.data")
+
+    with pytest.raises(UsageError, match=r"'other\.onnx\.data' is read and would be overwritten"):
+        run_export(source, out=Path("other.onnx"))
+    with pytest.raises(UsageError, match=r"'model\.joblib' is read"):
+        run_export(line(), allow_pickle=True, out=Path("model.joblib"))
+    with pytest.raises(UsageError, match=r"'rows\.npz' is read"):
+        run_export(line(), sample=saved_rows(x=ROWS), allow_pickle=True, out=Path("rows.npz"))
+
+    assert here() == {"in.onnx", "other.onnx.data", "model.joblib", "rows.npz"}
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_model_is_loaded() -> None:
+    Path("own.py").write_text("raise SystemExit('loaded')\n")
+
+    with pytest.raises(InvalidInput, match="cannot write"):
+        run_export("own.py:model", out=Path("absent/out.onnx"))
+
+
 def test_a_framework_can_be_named() -> None:
     report = run_export(line(), framework="sklearn", sample=saved_rows(x=ROWS), allow_pickle=True)
 

@@ -292,6 +292,7 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),
         pytest.param({"out": Path("no/folder.onnx")}, InvalidInput, "cannot write", id="folder"),
+        pytest.param({"out": Path("model.onnx")}, UsageError, "'model.onnx' is read", id="onto itself"),
     ],
 )
 def test_what_cannot_be_done_is_an_error(

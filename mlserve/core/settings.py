@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def resolve(flags: Mapping[str, Any], env: Mapping[str, str], start: Path, confi
     merged: dict[str, tuple[Any, str]] = {}
     for origin, values in sources:
         merged |= {name: (value, origin) for name, value in values.items()}
-    settings = _validated(merged)
+    settings = _validated(merged, file)
     origins = tuple(
         Origin(name, value, merged[name][1] if name in merged else "default")
         for name, value in _flatten(msgspec.to_builtins(settings))
@@ -163,11 +164,14 @@ def _from_file(file: Path) -> dict[str, Any]:
 
 
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
-    """``MLSERVE_SERVE__PORT`` is ``serve.port``; a name without ``__`` counts only if it is one of our own."""
+    """``MLSERVE_SERVE__PORT`` is ``serve.port``; a name without ``__`` counts only if it is one of our own.
+
+    An empty variable is as one that is not set, for many a pipeline cannot unset one.
+    """
     values: dict[str, Any] = {}
     known = set(setting_names())
     for variable, text in env.items():
-        if not variable.startswith(ENV_PREFIX):
+        if not variable.startswith(ENV_PREFIX) or not text:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         if name in known:
@@ -179,8 +183,11 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
 
 def _check_known(name: str, where: str) -> None:
     known = list(setting_names())
-    if name not in known:
-        raise InvalidConfig(f"no setting '{name}' ({where})", hint=did_you_mean(name, known) or "mlserve config show")
+    if name in known:
+        return
+    is_section = any(setting.startswith(f"{name}.") for setting in known)
+    near = f"'{name}' is a section: [{name}]" if is_section else did_you_mean(name, known)
+    raise InvalidConfig(f"no setting '{name}' ({where})", hint=near or "mlserve config show")
 
 
 def setting_names() -> Iterator[str]:
@@ -188,7 +195,7 @@ def setting_names() -> Iterator[str]:
     yield from (name for name, _ in _flatten(msgspec.to_builtins(Settings())))
 
 
-def _validated(merged: Mapping[str, tuple[Any, str]]) -> Settings:
+def _validated(merged: Mapping[str, tuple[Any, str]], file: Path | None) -> Settings:
     nested: dict[str, Any] = {}
     for name, (value, origin) in merged.items():
         _check_known(name, f"from a {origin}")
@@ -200,7 +207,27 @@ def _validated(merged: Mapping[str, tuple[Any, str]]) -> Settings:
     try:
         return msgspec.convert(nested, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidConfig(f"a setting cannot be used: {error}", hint="mlserve config show") from error
+        raise InvalidConfig(_complaint(str(error), merged, file)) from error
+
+
+_COMPLAINT = re.compile(r"(?P<what>.*?)(?:, got `\w+`)? - at `\$\.(?P<name>[\w.]+)`")
+
+
+def _complaint(text: str, merged: Mapping[str, tuple[Any, str]], file: Path | None) -> str:
+    """msgspec's complaint with the value and where it stands.
+
+    >>> _complaint("Expected `int`, got `str` - at `$.serve.port`", {"serve.port": ("x", "flag")}, None)
+    "serve.port is 'x' (from a flag): expected int"
+    """
+    match = _COMPLAINT.fullmatch(text)
+    if match is None or match["name"] not in merged:
+        return f"a setting cannot be used: {text}"
+    name = match["name"]
+    value, origin = merged[name]
+    variable = ENV_PREFIX + name.upper().replace(".", "__")
+    where = {PROJECT_FILE: f"in '{file}'", "environment": f"from {variable}"}.get(origin, f"from a {origin}")
+    what = match["what"].replace("`", "")
+    return f"{name} is {value!r} ({where}): {what[:1].lower()}{what[1:]}"
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -165,3 +165,38 @@ def test_the_environment_is_copied(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MLSERVE_SERVE__PORT")
 
     assert copy["MLSERVE_SERVE__PORT"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("content", "env", "message"),
+    [
+        pytest.param("", {"MLSERVE_SERVE__PORT": "abc"}, "serve.port is 'abc' (from MLSERVE_SERVE__PORT)", id="word"),
+        pytest.param("[serve]\nport = 70000\n", {}, "serve.port is 70000 (in '{file}')", id="too large"),
+        pytest.param("[serve]\ndevice = 'gpu'\n", {}, "serve.device is 'gpu' (in '{file}')", id="no such choice"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_where_it_stands(
+    tmp_path: Path, content: str, env: dict[str, str], message: str
+):
+    file = tmp_path / PROJECT_FILE
+    file.write_text(content)
+
+    with pytest.raises(InvalidConfig) as caught:
+        resolve({}, env, tmp_path)
+
+    assert caught.value.message.startswith(message.format(file=file))
+    assert "`" not in caught.value.message
+
+
+def test_a_section_given_as_a_value_is_told_what_it_holds(tmp_path: Path):
+    (tmp_path / PROJECT_FILE).write_text("serve = 3\n")
+
+    with pytest.raises(InvalidConfig) as caught:
+        resolve({}, {}, tmp_path)
+
+    assert caught.value.hint == "'serve' is a section: [serve]"
+
+
+@pytest.mark.parametrize("name", ["MLSERVE_REGISTRY", "MLSERVE_SERVE__PORT"])
+def test_an_empty_variable_is_as_none(tmp_path: Path, name: str):
+    assert resolve({}, {name: ""}, tmp_path).settings == Settings()

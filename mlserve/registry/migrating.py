@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, text
 
 import mlserve
 from mlserve.core.files import replacing
-from mlserve.errors import InvalidConfig, NotFound, Unavailable, Unsupported
+from mlserve.errors import InvalidConfig, NotFound, Unavailable, Unsupported, UsageError
 from mlserve.registry.connecting import WRITES, errors_of, make_engine, masked, parse_url, sqlite_path
 from mlserve.registry.records import Revisions
 from mlserve.registry.schema import HEAD, REVISIONS
@@ -74,7 +74,8 @@ def check(url: str) -> Revisions:
 def backup(url: str, to: Path) -> Path:
     """A consistent copy of a SQLite registry at ``to``, made while others read and write; returns ``to``.
 
-    Raises Unsupported for PostgreSQL, naming the tool that does it; NotFound, Unavailable.
+    Raises Unsupported for PostgreSQL, naming the tool that does it; UsageError where ``to`` is the registry; NotFound,
+    InvalidInput where ``to`` cannot be written, Unavailable.
     """
     parsed = parse_url(url)
     source = sqlite_path(parsed)
@@ -84,13 +85,23 @@ def backup(url: str, to: Path) -> Path:
             hint=f"pg_dump --format=custom --file={to} {masked(parsed.set(drivername='postgresql'))}",
         )
     _need_file(parsed.database, source)
+    _refuse_itself(to, source)
     with replacing(to) as partial:
+        partial.touch()
         try:
             with closing(sqlite3.connect(source, timeout=10)) as old, closing(sqlite3.connect(partial)) as new:
                 old.backup(new)
         except sqlite3.Error as error:
             raise Unavailable(f"cannot back up '{source}' to '{to}': {error}") from error
     return to
+
+
+def _refuse_itself(to: Path, source: Path) -> None:
+    # Another file under the name of an open database: its servers would go on with the old one, and SQLite with a log
+    # that belongs to it.
+    live = [source.resolve(), *(source.resolve().with_name(source.resolve().name + end) for end in ("-wal", "-shm"))]
+    if to.resolve() in live:
+        raise UsageError(f"'{to}' is the registry itself", hint="mlserve db backup with another name")
 
 
 def _migrate(url: str, run: Callable[[Connection, str | None], None]) -> Revisions:

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from mlserve.core.refs import parse_ref
-from mlserve.errors import InvalidConfig, NotFound, Unavailable, Unsupported
+from mlserve.errors import InvalidConfig, InvalidInput, NotFound, Unavailable, Unsupported, UsageError
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.connecting import make_engine, parse_url
 from mlserve.registry.migrating import backup, check, current, downgrade, scripts_folder, upgrade
@@ -165,6 +165,23 @@ def test_a_backup_is_a_registry_of_its_own(store, url: str, artefacts: ArtefactS
     copy = open_store(f"sqlite:///{target}")
     assert get_version(copy, parse_ref("fraud:1")).name == "fraud"
     copy.close()
+
+
+def test_a_backup_onto_the_registry_itself_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "registry.db"
+    upgrade(f"sqlite:///{source}")
+    (tmp_path / "link.db").symlink_to(source)
+
+    for target in (source, tmp_path / "link.db", tmp_path / "registry.db-wal"):
+        with pytest.raises(UsageError, match="is the registry itself"):
+            backup(f"sqlite:///{source}", target)
+
+
+def test_a_backup_to_a_folder_that_is_not_there_is_no_fault_of_the_registry(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
+
+    with pytest.raises(InvalidInput, match="cannot write"):
+        backup(f"sqlite:///{tmp_path / 'registry.db'}", tmp_path / "absent" / "backup.db")
 
 
 def test_a_backup_of_a_damaged_file_leaves_nothing_behind(tmp_path: Path) -> None:

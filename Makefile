@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # ONNX Runtime's Linux builds note what they run in ~/.cache and send it to their makers; nothing made here does.
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: check lint format types test test-all bench demo dist clean
+.PHONY: check lint format types test test-all bench demo docs dist clean
 .DELETE_ON_ERROR:
 
 check: lint types test
@@ -57,6 +57,9 @@ test-all: $(VENV)/dev ## the tests, slow ones in full
 
 bench: $(VENV)/dev ## requests per second against a bare session and a FastAPI handler, in one run
 	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/dev ## writes the options and settings into docs/cli.md
+	$(BIN)/python -m tests.options_page
 
 dist: $(VENV)/dev
 	$(BIN)/python -m hatchling build

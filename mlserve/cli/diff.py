@@ -33,11 +33,12 @@ def diff(
             {"what": prefix + name, found.a: _short(pair[0]), found.b: _short(pair[1])}
             for name, pair in getattr(found, section).items()
         ]
-    out.table(("what", found.a, found.b), rows, document=found, made=[row["what"] for row in rows])
+    if rows or out.mode != "human":
+        out.table(("what", found.a, found.b), rows, document=found, made=[row["what"] for row in rows])
     if found.incompatible:
         out.detail(f"clients of {found.a} could not be answered by {found.b}: {'; '.join(found.incompatible)}")
     if found.same_bytes:
-        out.detail("both have the same bytes")
+        out.detail("both have the same bytes" if rows else f"{found.a} and {found.b} do not differ")
 
 
 def _short(value: Any) -> Any:

@@ -27,7 +27,7 @@ def cell(value: Any) -> str:
         return ", ".join(f"{key}={cell(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(cell(item) for item in value)
-    return " ".join(str(value).split())
+    return _printable(" ".join(str(value).split()))
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -82,4 +82,10 @@ def rich_record(fields: Mapping[str, Any], file: TextIO) -> None:
 
 
 def _heading(column: str) -> str:
-    return column.replace("_", " ").upper()
+    """A name as a heading; a ref such as ``fraud:2`` stays as it is typed."""
+    return column if ":" in column else _printable(column.replace("_", " ").upper())
+
+
+def _printable(text: str) -> str:
+    """``text`` with control characters spelled out: what somebody stored must not steer somebody else's terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -6,6 +6,7 @@ import typer
 
 from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag, Ref, RegistryUrl, key_values
 from mlserve.cli.output import Output
+from mlserve.cli.rendering import cell
 
 
 def tag(
@@ -26,5 +27,5 @@ def tag(
     target = parse_ref(ref)
     with wiring.connect(config, registry=registry) as app:
         version = set_tags(app.store, target, wanted)
-    words = ", ".join(f"{key}={value}" for key, value in version.tags.items()) or "no tags"
+    words = cell(version.tags) if version.tags else "no tags"
     out.result(f"{version.ref} has {words}", version, made=version.ref)

@@ -84,11 +84,13 @@ class Version(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary(_Record):
-    """One model in a list: how many versions, the newest number, and which version stands in each stage in use."""
+    """One model in a list: how many versions, the newest with its metrics, and which version stands in each stage."""
 
     name: str
     versions: int
     latest: int | None
+    ref: str | None
+    metrics: Mapping[str, float]
     stages: Mapping[str, int]
     created_at: datetime
     created_by: str

@@ -15,7 +15,7 @@ from mlserve.registry.labels import checked_key, checked_values
 from mlserve.registry.reading import whole_versions
 from mlserve.registry.records import ModelSummary, State, Version, VersionDiff
 from mlserve.registry.resolving import model_row, version_row
-from mlserve.registry.schema import model_versions, models, stages, version_tags
+from mlserve.registry.schema import model_versions, models, stages, version_metrics, version_tags
 from mlserve.registry.store import Store, add_to_epoch, insert_missing
 
 
@@ -46,12 +46,12 @@ def list_versions(
 
 
 def list_models(store: Store, limit: int | None = None) -> list[ModelSummary]:
-    """Every model, by name. Raises Unavailable."""
+    """Every model, the newest first. Raises Unavailable."""
     counted = (
         select(models, func.count(model_versions.c.id).label("versions"))
         .outerjoin(model_versions, model_versions.c.model_id == models.c.id)
         .group_by(models.c.id)
-        .order_by(models.c.name)
+        .order_by(models.c.id.desc())
         .limit(limit)
     )
     holders = select(stages.c.model_id, stages.c.stage, model_versions.c.version).join(
@@ -61,17 +61,35 @@ def list_models(store: Store, limit: int | None = None) -> list[ModelSummary]:
         held: dict[int, dict[str, int]] = defaultdict(dict)
         for row in connection.execute(holders):
             held[row.model_id][row.stage] = row.version
+        metrics = _newest_metrics(connection)
         return [
             ModelSummary(
                 name=row.name,
                 versions=row.versions,
                 latest=row.last_version or None,
+                ref=f"{row.name}:{row.last_version}" if row.last_version else None,
+                metrics=metrics.get(row.id, {}),
                 stages={stage.value: held[row.id][stage] for stage in Stage if stage in held[row.id]},
                 created_at=row.created_at,
                 created_by=row.created_by,
             )
             for row in connection.execute(counted)
         ]
+
+
+def _newest_metrics(connection: Connection) -> Mapping[int, dict[str, float]]:
+    """The metrics of each model's newest version, by the model's id."""
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    is_newest = (models.c.id == model_versions.c.model_id) & (models.c.last_version == model_versions.c.version)
+    query = (
+        select(models.c.id, version_metrics.c.name, version_metrics.c.value)
+        .join(model_versions, is_newest)
+        .join(version_metrics, version_metrics.c.version_id == model_versions.c.id)
+        .order_by(version_metrics.c.name)
+    )
+    for row in connection.execute(query):
+        metrics[row.id][row.name] = row.value
+    return metrics
 
 
 def set_tags(store: Store, ref: ModelRef, tags: Mapping[str, str | None]) -> Version:

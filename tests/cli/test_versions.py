@@ -131,8 +131,10 @@ def test_list_shows_models_then_versions_newest_first(run: Run, fraud: Path, mod
     versions = run("list", "fraud", "--json").document
 
     assert [item["name"] for item in models] == ["churn", "fraud"]
+    assert [item["ref"] for item in models] == ["churn:1", "fraud:2"]
+    assert models[1]["metrics"] == versions[0]["metrics"]
     assert [item["ref"] for item in versions] == ["fraud:2", "fraud:1"]
-    assert {"ref", "stages", "metrics", "created_at"} <= set(versions[0])
+    assert {"ref", "stages", "metrics", "created_at"} <= set(versions[0]) & set(models[0])
     assert run("list", "--quiet").out == "churn\nfraud\n"
     assert run("list", "fraud", "--quiet").out == "fraud:2\nfraud:1\n"
     assert run("list", "fraud").out.startswith("REF ")
@@ -165,8 +167,8 @@ def test_diff_shows_what_differs(run: Run, fraud: Path) -> None:
     assert document["tags"] == {"team": [None, "risk"]}
     assert document["same_bytes"] is False
     assert "metrics.auc" in person.out
-    assert "FRAUD:1" in person.out or "fraud:1" in person.out.lower()
-    assert "the same bytes" in run("diff", "fraud:1", "fraud:1").out
+    assert person.out.splitlines()[0].split() == ["WHAT", "fraud:1", "fraud:2"]
+    assert run("diff", "fraud:1", "fraud:1").out == "fraud:1 and fraud:1 do not differ\n"
 
 
 def test_diff_says_whose_clients_would_break(run: Run, fraud: Path) -> None:
@@ -179,6 +181,13 @@ def test_tags_are_set_and_taken_away(run: Run, fraud: Path) -> None:
     assert run("tag", "fraud:2", "team=core", "reviewed=yes").out == "✓ fraud:2 has reviewed=yes, team=core\n"
     assert run("tag", "fraud:2", "team=", "reviewed=", "--json").document["tags"] == {}
     assert "no tags" in run("tag", "fraud:1", "x=").out
+
+
+def test_what_somebody_stored_does_not_steer_a_terminal(run: Run, fraud: Path) -> None:
+    said = run("tag", "fraud:2", "team=\x1b[2Jcore\nx").out + run("show", "fraud:2").out
+
+    assert "\x1b" not in said
+    assert "team=\\x1b[2Jcore x" in said
 
 
 def test_an_archived_version_serves_nowhere_until_unarchived(run: Run, fraud: Path) -> None:

@@ -92,16 +92,25 @@ def test_thousands_of_versions_are_read_whole(store: Store, artefacts: ArtefactS
 def test_models_are_listed_with_what_stands_where(stocked: Store) -> None:
     churn, fraud = list_models(stocked)
 
-    assert (churn.name, churn.stages, churn.versions) == ("churn", {}, 1)
+    assert (churn.name, churn.stages, churn.versions, churn.metrics) == ("churn", {}, 1, {"auc": 0.7})
     assert fraud.to_dict() == {
         "name": "fraud",
         "versions": 4,
         "latest": 4,
+        "ref": "fraud:4",
+        "metrics": {},
         "stages": {"production": 2},
         "created_at": "2026-03-01T12:01:00Z",
         "created_by": "ann",
     }
-    assert len(list_models(stocked, limit=1)) == 1
+
+
+def test_models_are_listed_newest_first(store: Store, artefacts: ArtefactStore) -> None:
+    for name in ("a", "c", "b"):
+        add_version(store, artefacts, name, name.encode())
+
+    assert [model.name for model in list_models(store)] == ["b", "c", "a"]
+    assert [model.name for model in list_models(store, limit=1)] == ["b"]
 
 
 def test_an_empty_registry_says_how_to_begin(store: Store) -> None:

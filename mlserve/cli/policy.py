@@ -11,7 +11,7 @@ from mlserve.cli.options import ConfigFile, JsonFlag, Name, QuietFlag, RegistryU
 from mlserve.cli.output import Output
 
 if TYPE_CHECKING:
-    from mlserve.registry.policies import PolicyRevision
+    from mlserve.registry.policies import Comparison, PolicyRevision, Requirement
 
 
 def show(
@@ -44,27 +44,49 @@ def set_(
     """Set the policy of a model from a file, or from stdin."""
     from mlserve import wiring
     from mlserve.core.refs import parse_name
+    from mlserve.errors import UsageError
     from mlserve.registry.policies import parse_policy, set_policy
     from mlserve.wiring.texts import text_of
 
     out = Output.for_flags(json=as_json, quiet=quiet)
-    policy = parse_policy(text_of(file))
     parse_name(name)
+    text = text_of(file)
+    if file is None and not text.strip():
+        raise UsageError(
+            "stdin is empty, and an empty policy would demand nothing", hint=f"mlserve policy set {name} FILE"
+        )
+    policy = parse_policy(text)
     with wiring.connect(config, registry=registry) as app:
         kept = set_policy(app.store, name, policy, by=app.user, now=app.clock())
     _tell(out, kept, f"policy of {name} is set")
 
 
 def _tell(out: Output, policy: PolicyRevision, sentence: str) -> None:
-    number = (
-        f" (revision {policy.revision})" if policy.revision else ": a version must load, and fit production's clients"
-    )
-    out.result(sentence + number, policy, made=policy.name)
     rows = [
-        {"stage": stage, "demand": demand, **{key: value for key, value in fields.items() if value is not None}}
-        for stage, demands in policy.policy.to_dict().items()
-        for demand, many in demands.items()
-        for fields in (many if isinstance(many, (list, tuple)) else ())
+        {"stage": stage, "demand": words}
+        for stage, demands in policy.policy.stages.items()
+        for words in (*map(_required, demands.require), *map(_compared, demands.compare_with_production))
     ]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    out.details(columns, rows)
+    if policy.revision:
+        sentence += f" (revision {policy.revision})"
+    if not rows:
+        sentence += ": a version must load, and fit production's clients"
+    out.result(sentence, policy, made=policy.name)
+    out.details(("stage", "demand"), rows)
+
+
+def _required(demand: Requirement) -> str:
+    """One demand for evidence in words."""
+    words = ["must have passed" if demand.passed else "must not have failed"]
+    words += [f"{demand.figure} at least {demand.min:g}"] if demand.min is not None else []
+    words += [f"{demand.figure} at most {demand.max:g}"] if demand.max is not None else []
+    words += [f"at most {demand.max_age} old"] if demand.max_age is not None else []
+    words += [] if demand.imported else ["measured by this registry's own commands"]
+    return f"{demand.kind}: {', '.join(words)}"
+
+
+def _compared(demand: Comparison) -> str:
+    """One comparison with production in words."""
+    bound = f"may drop by {demand.max_drop:g}" if demand.max_drop is not None else f"must gain {demand.min_gain or 0:g}"
+    sense = " (lower is better)" if demand.lower_is_better else ""
+    return f"{demand.metric}{sense}: {bound} against production"

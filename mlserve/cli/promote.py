@@ -80,12 +80,15 @@ def promote(
 
 
 def _sentence(move: Move) -> str:
-    instead = f" in place of {move.previous}" if move.previous else ""
+    instead = f" in place of {move.previous}" if move.previous not in (None, move.ref) else ""
     if not move.allowed:
         return f"{move.ref} may not enter {move.stage}{instead}"
-    if move.dry_run:
+    if move.dry_run and move.gates:
         return f"{move.ref} may enter {move.stage}{instead}"
     if not move.changed:
         return f"{move.ref} stands in {move.stage} already (generation {move.generation})"
     forced = ", forced" if move.forced else ""
+    if move.previous == move.ref:
+        share = f"{100 * (move.traffic or 0):g} % of the traffic"
+        return f"{move.ref} stays in {move.stage}, now with {share} (generation {move.generation}{forced})"
     return f"{move.ref} is now in {move.stage}{instead} (generation {move.generation}{forced})"

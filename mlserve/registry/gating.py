@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from mlserve.core.evidence import Evidence
 from mlserve.core.refs import Stage
 from mlserve.core.tensors import Signature
-from mlserve.registry.policies import Comparison, Policy, Requirement
+from mlserve.registry.policies import Comparison, Policy, Requirement, spell_age
 from mlserve.registry.records import Gate
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -115,7 +115,7 @@ def _bounded(requirement: Requirement, figure: str, found: Evidence) -> Iterator
 
 def _recent(requirement: Requirement, longest: timedelta, age: timedelta) -> Gate:
     believed = age >= -CLOCK_SKEW
-    detail = f"measured {age.total_seconds() / 3600:.1f} h ago, at most {requirement.max_age}"
+    detail = f"measured {spell_age(age.total_seconds())} ago, at most {requirement.max_age}"
     return Gate(
         f"{requirement.kind}.age",
         believed and age <= longest,
@@ -134,16 +134,18 @@ def _compared(comparison: Comparison, candidate: Candidate, production: Candidat
     for side in (candidate, production):
         if metric not in side.metrics:
             return Gate(name, False, None, threshold, f"{side.ref} has no metric '{metric}'")
-    gain = candidate.metrics[metric] - production.metrics[metric]
+    here, there = candidate.metrics[metric], production.metrics[metric]
+    seen = f"{here:.6g}, {production.ref} has {there:.6g}"
+    gain = here - there
     if comparison.lower_is_better:
         gain = -gain
     if comparison.max_drop is not None:
         # A drop of 0.01 between decimal figures is 0.010000000000000009 in binary.
         passed = -gain <= comparison.max_drop + _EPSILON
-        return Gate(name, passed, -gain, threshold, f"may drop by {comparison.max_drop:g} against {production.ref}")
+        return Gate(name, passed, -gain, threshold, f"{seen}: may drop by {comparison.max_drop:g}")
     assert comparison.min_gain is not None
     passed = gain >= comparison.min_gain - _EPSILON
-    return Gate(name, passed, gain, threshold, f"must gain {comparison.min_gain:g} on {production.ref}")
+    return Gate(name, passed, gain, threshold, f"{seen}: must gain {comparison.min_gain:g}")
 
 
 _EPSILON = 1e-12

@@ -143,6 +143,16 @@ def parse_age(text: str) -> timedelta:
     return timedelta(seconds=float(match[1]) * _UNIT_S[match[2]])
 
 
+def spell_age(seconds: float) -> str:
+    """A length of time in the largest unit that it fills.
+
+    >>> spell_age(754.6), spell_age(2592000), spell_age(-90), spell_age(0)
+    ('12.6m', '30d', '-1.5m', '0s')
+    """
+    unit = next((unit for unit in "dhm" if abs(seconds) >= _UNIT_S[unit]), "s")
+    return f"{round(seconds / _UNIT_S[unit], 1):g}{unit}"
+
+
 def get_policy(store: Store, name: str) -> PolicyRevision:
     """The newest policy of the model ``name``; an empty one where none was set. Raises NotFound, Unavailable."""
     with store.reading() as connection:

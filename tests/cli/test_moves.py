@@ -54,6 +54,33 @@ def test_promoting_what_is_there_already_changes_nothing(
     assert quiet.out == ""
 
 
+def test_a_dry_run_of_what_is_there_already_says_so(run: Run, fraud: Path) -> None:
+    run("promote", "fraud:1", "--to", "production")
+
+    assert "stands in production already" in run("promote", "fraud:1", "--to", "production", "--dry-run").out
+
+
+def test_another_share_of_traffic_is_told_as_such(run: Run, fraud: Path) -> None:
+    run("promote", "fraud:2", "--to", "challenger", "--traffic", "5%")
+
+    done = run("promote", "fraud:2", "--to", "challenger", "--traffic", "10%")
+
+    first = "✓ fraud:2 stays in challenger, now with 10 % of the traffic (generation 2)"
+    assert done.out.splitlines()[0] == first
+
+
+def test_ages_are_in_words_for_a_person_and_in_seconds_for_a_script(run: Run, fraud: Path) -> None:
+    (fraud / "policy.toml").write_text('[staging]\nrequire = [{ kind = "load", max_age = "30d" }]\n')
+    run("policy", "set", "fraud", fraud / "policy.toml")
+
+    gates = run("promote", "fraud:1", "--to", "staging", "--dry-run", "--json").document["gates"]
+    person = run("promote", "fraud:1", "--to", "staging", "--dry-run").out
+
+    assert gates[-1]["name"] == "load.age"
+    assert gates[-1]["threshold"] == 30 * 86400
+    assert person.splitlines()[-1].split()[3] == "30d"
+
+
 def test_quiet_prints_the_version_that_moved(run: Run, fraud: Path) -> None:
     assert run("promote", "fraud:1", "--to", "staging", "--quiet").out == "fraud:1\n"
 
@@ -146,7 +173,39 @@ def test_a_policy_is_shown_as_it_was_set(run: Run, guarded: Path) -> None:
     assert (document["revision"], document["set_by"]) == (1, "tester")
     person = run("policy", "show", "fraud").out
     assert "revision 1" in person
-    assert "parity" in person
+    assert person.splitlines()[-1] == "production  parity: must have passed"
+
+
+def test_every_demand_of_a_policy_is_said_in_words(run: Run, fraud: Path) -> None:
+    (fraud / "policy.toml").write_text(
+        "[production]\ncompare_with_production = [\n"
+        '{ metric = "auc", max_drop = 0.01 }, { metric = "rmse", min_gain = 0.5, lower_is_better = true }]\n'
+        '[[production.require]]\nkind = "parity"\nfigure = "max_abs"\nmin = 0\nmax = 1e-4\n'
+        'max_age = "7d"\nimported = false\n'
+    )
+
+    lines = run("policy", "set", "fraud", fraud / "policy.toml").out.splitlines()
+
+    assert [line.removeprefix("production  ") for line in lines[2:]] == [
+        "parity: must not have failed, max_abs at least 0, max_abs at most 0.0001, at most 7d old, "
+        "measured by this registry's own commands",
+        "auc: may drop by 0.01 against production",
+        "rmse (lower is better): must gain 0.5 against production",
+    ]
+
+
+def test_an_empty_stdin_does_not_take_the_gates_away(run: Run, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+
+    assert run("policy", "set", "fraud", "--json").error["code"] == 2
+    assert run("policy", "show", "fraud", "--json").document["revision"] == 1
+
+
+def test_a_policy_without_demands_says_what_is_left(run: Run, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("{}"))
+
+    said = "policy of fraud is set (revision 2): a version must load, and fit production's clients"
+    assert said in run("policy", "set", "fraud").out
 
 
 def test_without_a_policy_the_default_is_told(run: Run, fraud: Path) -> None:

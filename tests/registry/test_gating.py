@@ -74,7 +74,7 @@ def test_a_gate_says_what_was_measured_and_asked() -> None:
     assert gates == [
         Gate("parity", True, detail="passed"),
         Gate("parity.max_abs", False, 1e-6, 1e-7, "must be at most 1e-07"),
-        Gate("parity.age", False, 3600.0, 1800.0, "measured 1.0 h ago, at most 30m"),
+        Gate("parity.age", False, 3600.0, 1800.0, "measured 1h ago, at most 30m"),
     ]
 
 

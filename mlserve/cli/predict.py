@@ -53,10 +53,12 @@ def predict(
     A version and a file are run in this process, a server is asked over HTTP.
     """
     from mlserve.rows.reading import Roles
-    from mlserve.rows.writing import write_outputs
+    from mlserve.rows.writing import check_writable, write_outputs
     from mlserve.wiring.predicting import predict_rows
 
     out = Output.for_flags(json=as_json, quiet=quiet)
+    if output is not None:
+        check_writable(output, inputs=[rows])
     with out.progress() as progress:
         answers = predict_rows(
             target,

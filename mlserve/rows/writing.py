@@ -15,10 +15,22 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mlserve.core.files import replacing
-from mlserve.errors import InvalidInput, Unsupported
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.rows.tables import Array
 
 Writer = Callable[[Path, dict[str, Array]], None]
+
+
+def check_writable(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Nothing, if ``write_outputs`` knows how to write ``path``; asked before the work that makes the outputs.
+
+    Raises UsageError for an unknown suffix, and where one of ``inputs`` would be overwritten.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        said = f"as '{path.suffix}'" if path.suffix else f"to '{path}', which has no suffix"
+        raise UsageError(f"outputs cannot be written {said}", hint=f"one of {', '.join(_WRITERS)}")
+    if path.exists() and any(path.samefile(read) for read in inputs if read.exists()):
+        raise UsageError(f"'{path}' is read and would be overwritten", hint="-o with another name")
 
 
 def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:

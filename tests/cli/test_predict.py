@@ -104,6 +104,20 @@ def test_a_target_that_is_not_there_is_told(run: Run, fraud: Path, rows: Path, t
     assert run("predict", target, rows, "--json").error["code"] == code
 
 
+@pytest.mark.parametrize("name", ["scores.txt", "scores"])
+def test_a_form_that_cannot_be_written_is_misuse_before_any_work(run: Run, model: Path, name: str) -> None:
+    done = run("predict", model, "absent.npz", "-o", name, "--json")
+
+    assert (done.code, done.error["hint"]) == (2, "one of .npz, .parquet, .csv, .json, .jsonl")
+
+
+def test_the_rows_are_not_overwritten_with_their_answers(run: Run, model: Path, rows: Path) -> None:
+    before = rows.read_bytes()
+
+    assert run("predict", model, rows, "-o", rows, "--json").error["code"] == 2
+    assert rows.read_bytes() == before
+
+
 def test_rows_that_are_not_there_are_told(run: Run, model: Path, clean_environment: Path) -> None:
     np.savez(clean_environment / "none.npz", x=np.zeros((0, 4), "f4"))
 

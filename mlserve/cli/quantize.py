@@ -1,7 +1,9 @@
 """``mlserve quantize``: a smaller, faster model, if it stays good enough."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +20,9 @@ from mlserve.cli.options import (
     TimeRole,
 )
 from mlserve.cli.output import Output
+
+if TYPE_CHECKING:
+    from mlserve.quantize.reporting import QuantizeReport
 
 
 def quantize(
@@ -91,13 +96,10 @@ def quantize(
         )
     for note in report.notes:
         out.warn(note)
-    figures = f"{report.size_ratio:.2f}× smaller, {report.speedup:.2f}× as fast"
-    if report.metric is not None:
-        low, high = report.metric.interval
-        change = f"{report.metric.before:.4g} → {report.metric.after:.4g}, drop {low:.2g} to {high:.2g} with 95 %"
-        figures = f"{figures}, {report.metric.name} {change}"
+    figures = _figures(report)
     if report.output is None:
-        out.result(f"{output} is not written ({figures})", report, good=False)
+        tried = f" ({figures})" if report.latency else ""
+        out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
         raise typer.Exit(7)
@@ -105,3 +107,15 @@ def quantize(
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
+
+
+def _figures(report: QuantizeReport) -> str:
+    """Size, speed and metric of the smaller model against the model, in a line."""
+    ratio = report.size_ratio
+    size = f"{ratio:.2f}× smaller" if ratio >= 1 else f"{1 / ratio:.2f}× larger"
+    figures = f"{size}, {report.speedup:.2f}× as fast"
+    if report.metric is None:
+        return figures
+    low, high = report.metric.interval
+    drop = f"drop {report.metric.drop:.2g}, 95 % interval {low:.2g} to {high:.2g}"
+    return f"{figures}, {report.metric.name} {report.metric.before:.4g} → {report.metric.after:.4g}: {drop}"

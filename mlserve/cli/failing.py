@@ -28,6 +28,7 @@ def usage_error(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     near = getattr(error, "possibilities", None)
     message = " ".join((error.message if near else error.format_message()).split()).rstrip(".")
+    message = message.replace(": Value error, ", ": ").replace(": Input should be ", ": it should be ")
     command = context.command_path if context is not None else "mlserve"
     hint = f"did you mean '{near[0]}'?" if near else f"{command} --help"
     return UsageError(message[:1].lower() + message[1:], hint=hint)

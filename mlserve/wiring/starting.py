@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def start_project(folder: Path, *, env: Mapping[str, str], registry: str | None 
     """
     from mlserve.registry.migrating import upgrade
 
-    folder = folder.absolute()
+    folder = Path(os.path.normpath(folder.absolute()))
     registry = registry and _absolute(registry)
     home = folder / PROJECT_HOME
     file = folder / PROJECT_FILE

@@ -37,6 +37,12 @@ def test_init_says_in_each_mode_what_it_made(run: Run, clean_environment: Path) 
     assert run("init", "b", "--quiet").out == f"{clean_environment / 'b' / '.mlserve'}\n"
 
 
+def test_init_says_the_folder_without_detours(run: Run, clean_environment: Path) -> None:
+    home = run("init", "there/../here", "--json").document["home"]
+
+    assert home == str(clean_environment / "here" / ".mlserve")
+
+
 def test_a_registry_given_to_init_is_the_projects_from_then_on(run: Run, clean_environment: Path) -> None:
     assert run("init", "a", "--registry", "sqlite:///shared.db").code == 0
 

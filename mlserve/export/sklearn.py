@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import skl2onnx
 from skl2onnx.common import data_types
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
 from mlserve.core.dtypes import DType
@@ -19,8 +21,9 @@ from mlserve.export.exporter import Arrays, Conversion, Request
 from mlserve.export.naming import name_axes, rename_outputs
 from mlserve.export.quieting import converter_output, foreign_output
 from mlserve.export.sampling import first_rows, table_rows
-from mlserve.export.sklearn_columns import Columns, plan_columns, text_columns
-from mlserve.export.sklearn_precision import converters, with_exact_front
+from mlserve.export.sklearn_columns import Columns, encoder_columns, plan_columns
+from mlserve.export.sklearn_precision import converters, inside, with_exact_front
+from mlserve.export.sklearn_texts import reads_text, text_options
 from mlserve.export.sklearn_trees import with_float32_thresholds
 
 ML_OPSET = 3
@@ -49,12 +52,13 @@ class SklearnExporter:
         estimator = _fitted(request)
         if request.dynamic is not None:
             raise UsageError("the batch axis of a scikit-learn model is always dynamic", hint="leave out --dynamic")
-        first = first_rows(request, text=text_columns(estimator)) if request.sample is not None else None
+        first = first_rows(request, text=encoder_columns(estimator, str)) if request.sample is not None else None
         columns = plan_columns(estimator, first)
         model = _convert(with_exact_front(with_float32_thresholds(estimator)), columns, request.opset)
         notes = _drop_binary_scores(model, estimator)
         names = rename_outputs(model, [_output_name(value.name, estimator) for value in model.graph.output])
         name_axes(model)
+        _declare_width(model, estimator)
         return Conversion(
             model,
             _original(estimator, columns, names),
@@ -73,6 +77,22 @@ def _fitted(request: Request) -> Any:
         check_is_fitted(estimator)
     except (NotFittedError, TypeError) as error:
         raise InvalidInput(f"'{request.source}' is not fitted: {error}") from error
+    if isinstance(getattr(estimator, "classes_", None), list):
+        raise Unsupported(
+            f"'{request.source}' gives several labels a row, each with probabilities of its own",
+            hint="export one classifier for each label",
+        )
+    return _without_flattening(estimator)
+
+
+def _without_flattening(estimator: Any) -> Any:
+    """``estimator``, or a copy whose votes are not flattened: the converter refuses what only ``transform`` does."""
+    if not any(getattr(part, "flatten_transform", False) for part in inside(estimator)):
+        return estimator
+    estimator = copy.deepcopy(estimator)
+    for part in inside(estimator):
+        if hasattr(part, "flatten_transform"):
+            part.flatten_transform = False
     return estimator
 
 
@@ -81,31 +101,49 @@ def _convert(estimator: Any, columns: Columns, opset: int) -> onnx.ModelProto:
     width = widths[columns.layout]
     types = [(name, _TENSORS[dtype](list(width))) for name, dtype in zip(columns.names, columns.dtypes, strict=True)]
     targets = {"": min(opset, skl2onnx.__max_supported_opset__), "ai.onnx.ml": ML_OPSET}
-    options = {id(step): {"locale": "C"} for step in _vectorizers(estimator)}
-    with converter_output("skl2onnx"):
-        try:
-            zipmap = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else {}
-            return _run_converter(estimator, types, targets, options | zipmap)
-        except NameError:  # a few linear classifiers do not know the option, and give tensors anyway
-            return _run_converter(estimator, types, targets, options)
-
-
-def _run_converter(estimator: Any, types: Any, targets: dict[str, int], options: Any) -> onnx.ModelProto:
     try:
-        model: onnx.ModelProto = skl2onnx.convert_sklearn(
-            estimator, initial_types=types, target_opset=targets, options=options or None, **converters(estimator)
-        )
-    except NameError:
-        raise
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, LookupError) as error:
+        with converter_output("skl2onnx"):
+            model: onnx.ModelProto = skl2onnx.convert_sklearn(
+                estimator,
+                initial_types=types,
+                target_opset=targets,
+                options=_options(estimator),
+                **converters(estimator),
+            )
+    except _CONVERTER_ERRORS as error:
         fact = " ".join(str(error).split("\n")[0].split())
-        raise Unsupported(f"skl2onnx cannot convert this model: {fact}") from error
+        raise Unsupported(f"skl2onnx cannot convert this model: {fact}", hint=_advice(fact)) from error
     return model
 
 
-def _vectorizers(estimator: Any) -> list[Any]:
-    """Text steps: their default locale, en_US, is absent in most containers, where the runtime refuses the graph."""
-    return [step for _, step in getattr(estimator, "steps", ()) if hasattr(step, "token_pattern")]
+def _options(estimator: Any) -> dict[Any, dict[str, Any]]:
+    """What the converter is told of the steps; LinearSVC has no zipmap, and would be given one by its pipeline."""
+    options: dict[Any, dict[str, Any]] = {LinearSVC: {}}
+    parts = list(inside(estimator))
+    if hasattr(estimator, "classes_") and not isinstance(parts[-1], LinearSVC):
+        options[id(estimator)] = {"zipmap": False}
+    return options | {id(step): text_options(step) for step in parts if reads_text(step)}
+
+
+def _advice(fact: str) -> str | None:
+    if "shape calculator" in fact:
+        return (
+            "leave that step out of the exported pipeline, or give it a converter: skl2onnx.update_registered_converter"
+        )
+    if "at most 1 input" in fact:
+        return "put the column transformer in front of it: make_pipeline(columns, that estimator)"
+    return None
+
+
+_CONVERTER_ERRORS = (
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    NameError,
+)
 
 
 def _drop_binary_scores(model: onnx.ModelProto, estimator: Any) -> tuple[str, ...]:
@@ -116,6 +154,15 @@ def _drop_binary_scores(model: onnx.ModelProto, estimator: Any) -> tuple[str, ..
         return ()
     del model.graph.output[1:]
     return ("the model has no probabilities; the graph gives the label only",)
+
+
+def _declare_width(model: onnx.ModelProto, estimator: Any) -> None:
+    """The converter declares one value a row for trees of several; the graph gives them all."""
+    width = getattr(list(inside(estimator))[-1], "n_outputs_", 1)
+    for value in model.graph.output:
+        dims = value.type.tensor_type.shape.dim
+        if value.name == "prediction" and len(dims) == 2 and dims[1].dim_value == 1:
+            dims[1].dim_value = int(width)
 
 
 def _output_name(converted: str, estimator: Any) -> str:
@@ -147,7 +194,7 @@ def _original(
 def _answers(methods: Mapping[str, Callable[[Any], Any]], table: Any) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with foreign_output():
-            return {name: _as_output(method(table)) for name, method in methods.items()}
+            return {name: _as_output(name, method(table)) for name, method in methods.items()}
     except (ValueError, TypeError, LookupError, RuntimeError) as error:
         raise InvalidInput(f"the original refuses these rows: {error}") from error
 
@@ -166,8 +213,10 @@ def _method(estimator: Any, output: str) -> Callable[[Any], Any]:
     raise Unsupported(f"the graph's output '{output}' has no counterpart in {type(estimator).__qualname__}")
 
 
-def _as_output(answer: Any) -> np.ndarray[Any, Any]:
+def _as_output(name: str, answer: Any) -> np.ndarray[Any, Any]:
+    """``answer`` as the graph gives it: text as objects, labels such as 1.0 as whole numbers."""
     array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
     if array.dtype.kind in "US":
         return array.astype(object)
-    return array.astype(np.int64) if array.dtype.kind in "iub" else array
+    is_whole = name == "label" and array.dtype.kind == "f" and bool((array == np.trunc(array)).all())
+    return array.astype(np.int64) if array.dtype.kind in "iub" or is_whole else array

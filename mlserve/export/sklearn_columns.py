@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mlserve.core.dtypes import DType, from_numpy
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.export.exporter import Arrays
+from mlserve.export.sklearn_texts import reads_text
 
 MATRIX = "input"
 """What the one input of a numeric table is called, unless the sample's own array has another name."""
@@ -45,7 +46,7 @@ def plan_columns(estimator: Any, first: Arrays | None) -> Columns:
 
     Raises UsageError when neither says enough, InvalidInput when the sample has other columns than the fit had.
     """
-    if any(_reads_text(step) for step in _first_steps(estimator)):
+    if any(reads_text(step) for step in first_steps(estimator)):
         name = next(iter(first)) if first and len(first) == 1 else "text"
         return Columns("texts", (name,), (DType.STRING,), 1)
     if first is None:
@@ -58,16 +59,19 @@ def plan_columns(estimator: Any, first: Arrays | None) -> Columns:
     return _from_sample(estimator, first)
 
 
-def text_columns(estimator: Any) -> set[str]:
-    """Columns that an encoder inside ``estimator`` learnt as text, such as postal codes, which look like numbers."""
+def encoder_columns(estimator: Any, *kinds: type) -> set[str]:
+    """Columns whose categories an encoder inside ``estimator`` learnt as values of ``kinds``.
+
+    Of text: postal codes look like numbers. Of numbers: they are codes, and stay whole.
+    """
     found: set[str] = set()
-    for step in _first_steps(estimator):
+    for step in first_steps(estimator):
         for _, transformer, columns in getattr(step, "transformers_", ()):
             for encoder in (transformer, *(part for _, part in getattr(transformer, "steps", ()))):
                 categories = getattr(encoder, "categories_", ())
                 if not isinstance(columns, str) and len(categories) == len(columns):
                     pairs = zip(columns, categories, strict=True)
-                    found |= {name for name, known in pairs if any(isinstance(value, str) for value in known)}
+                    found |= {name for name, known in pairs if any(isinstance(value, kinds) for value in known)}
     return found
 
 
@@ -86,7 +90,8 @@ def _from_sample(estimator: Any, first: Arrays) -> Columns:
     if missing:
         raise InvalidInput(f"the sample has no column '{missing[0]}', which the estimator was fitted with")
     _check_features(estimator, len(names))
-    dtypes = tuple(_input_dtype(first[name]) for name in names)
+    whole = encoder_columns(estimator, np.integer, np.bool_, int)
+    dtypes = tuple(_input_dtype(name, first[name], is_code=name in whole) for name in names)
     if DType.STRING in dtypes or _selects_by_name(estimator):
         return Columns("frame", names, dtypes, len(names))
     given = tuple(name for name in first if name in names)
@@ -111,11 +116,18 @@ def _check_features(estimator: Any, given: int) -> None:
         )
 
 
-def _input_dtype(array: np.ndarray[Any, Any]) -> DType:
-    dtype = from_numpy(array.dtype)
+def _input_dtype(name: str, array: np.ndarray[Any, Any], *, is_code: bool) -> DType:
+    """Whole numbers that are measured, not coded, are float32 as the fractions beside them: no step mixes types."""
+    try:
+        dtype = from_numpy(array.dtype)
+    except Unsupported as error:
+        raise Unsupported(
+            f"column '{name}' of the sample: {error.message}",
+            hint="ONNX knows numbers and text; give days since a date",
+        ) from error
     if dtype is DType.STRING:
         return dtype
-    return DType.INT64 if dtype.is_integer or dtype is DType.BOOL else DType.FLOAT32
+    return DType.INT64 if is_code and (dtype.is_integer or dtype is DType.BOOL) else DType.FLOAT32
 
 
 def _plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -127,21 +139,15 @@ def _selects_by_name(estimator: Any) -> bool:
     return any(
         isinstance(columns, str)
         or (isinstance(columns, list | np.ndarray) and any(isinstance(c, str) for c in columns))
-        for step in _first_steps(estimator)
+        for step in first_steps(estimator)
         for _, _, columns in getattr(step, "transformers_", ())
     )
 
 
-def _first_steps(estimator: Any) -> Iterator[Any]:
+def first_steps(estimator: Any) -> Iterator[Any]:
     """``estimator`` and what stands first inside it, as far as pipelines, searches and wrappers go."""
     yield estimator
     steps = getattr(estimator, "steps", None)
     inner = steps[0][1] if steps else getattr(estimator, "best_estimator_", None)
     if inner is not None:
-        yield from _first_steps(inner)
-
-
-def _reads_text(step: Any) -> bool:
-    from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
-
-    return isinstance(step, CountVectorizer | HashingVectorizer)
+        yield from first_steps(inner)

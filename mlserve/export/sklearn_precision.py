@@ -45,7 +45,7 @@ def with_exact_front(estimator: Any) -> Any:
     """
     if not isinstance(estimator, Pipeline) or not _is_tree_model(estimator[-1]):
         return estimator
-    if not any(type(step) in _ALIASES for name, front in estimator.steps[:-1] for step in _inside(front)):
+    if not any(type(step) in _ALIASES for name, front in estimator.steps[:-1] for step in inside(front)):
         return estimator
     rounding: Literal["down", "nearest"] = "down" if hasattr(estimator[-1], "_predictors") else "nearest"
     return Pipeline([*estimator.steps[:-1], ("narrow", Narrow(rounding)), estimator.steps[-1]])
@@ -65,12 +65,17 @@ def _is_tree_model(estimator: Any) -> bool:
     return type(estimator).__module__.startswith(("sklearn.ensemble.", "sklearn.tree."))
 
 
-def _inside(step: Any) -> Iterator[Any]:
+def inside(step: Any) -> Iterator[Any]:
+    """``step`` and what it is made of, through pipelines, unions, column transformers, searches; the last at last."""
     yield step
+    if hasattr(step, "best_estimator_"):
+        yield from inside(step.best_estimator_)
+    for part in getattr(step, "transformer_list", ()):
+        yield from inside(part[1])
     for part in getattr(step, "steps", ()):
-        yield from _inside(part[1])
+        yield from inside(part[1])
     for part in getattr(step, "transformers_", ()):
-        yield from _inside(part[1])
+        yield from inside(part[1])
 
 
 def _arithmetic(step: Any) -> Steps | None:

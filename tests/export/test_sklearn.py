@@ -19,8 +19,10 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
@@ -240,6 +242,98 @@ def test_scores_of_three_classes_without_probabilities_are_compared() -> None:
 
     assert report.passed
     assert [spec.name for spec in report.signature.outputs] == ["label", "scores"]
+
+
+def test_whole_numbers_and_fractions_share_a_step_of_a_linear_pipeline() -> None:
+    table, target = customers()
+    model = make_pipeline(scaled_columns(), LogisticRegression()).fit(table, target)
+    table.to_csv("table.csv", index=False)
+
+    report = run_export(pickled(model), sample=Path("table.csv"), allow_pickle=True)
+
+    assert report.passed
+    assert [spec.dtype for spec in report.signature.inputs] == ["float32", "float32", "string", "string"]
+
+
+def test_codes_that_an_encoder_learnt_stay_whole_numbers() -> None:
+    table, target = customers()
+    columns = ColumnTransformer([("codes", OneHotEncoder(), ["visits"]), ("rest", SimpleImputer(), ["age"])])
+    model = make_pipeline(columns, LogisticRegression()).fit(table[["visits", "age"]], target)
+    table[["visits", "age"]].to_csv("table.csv", index=False)
+
+    report = run_export(pickled(model), sample=Path("table.csv"), allow_pickle=True)
+
+    assert report.passed
+    assert [spec.dtype for spec in report.signature.inputs] == ["int64", "float32"]
+
+
+def test_a_column_of_dates_is_named() -> None:
+    table, target = customers()
+    table["since"] = pd.Timestamp("2026-01-02")
+    pass_on = ColumnTransformer([("n", SimpleImputer(), ["age"])])
+    model = make_pipeline(pass_on, LogisticRegression()).fit(table, target)
+    table.to_parquet("table.parquet")
+
+    with pytest.raises(Unsupported, match="column 'since' of the sample"):
+        run_export(pickled(model), sample=Path("table.parquet"), allow_pickle=True)
+
+
+TEXTS = ["win a prize now", "naïve café au lait", "meet me at 3", "łódź or a_b", "cheap pills", "straße nach x"] * 5
+
+
+@pytest.mark.parametrize("last", [LogisticRegression(), LinearSVC()], ids=str)
+@pytest.mark.parametrize("words", [TfidfVectorizer(), CountVectorizer(ngram_range=(1, 2))], ids=["words", "pairs"])
+def test_texts_are_split_into_the_words_of_scikit_learn(words: Any, last: Any) -> None:
+    model = make_pipeline(words, last).fit(TEXTS, [1, 0, 0, 0, 1, 0] * 5)
+
+    report = run_export(pickled(model), sample=saved_rows(text=np.array(TEXTS)), allow_pickle=True)
+
+    assert report.passed, report.reasons
+
+
+def test_a_column_of_texts_lies_beside_numbers() -> None:
+    table = pd.DataFrame({"comment": TEXTS, "age": np.arange(30)})
+    columns = ColumnTransformer([("words", TfidfVectorizer(), "comment"), ("n", StandardScaler(), ["age"])])
+    model = make_pipeline(columns, LogisticRegression()).fit(table, [1, 0, 0, 0, 1, 0] * 5)
+    table.to_csv("table.csv", index=False)
+
+    assert run_export(pickled(model), sample=Path("table.csv"), allow_pickle=True).passed
+
+
+def test_labels_that_are_floats_are_compared_as_whole_numbers() -> None:
+    features, target = load_breast_cancer(return_X_y=True)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, target.astype(float))
+
+    report = run_export(pickled(model), sample=saved_rows(input=features), allow_pickle=True)
+
+    assert report.passed, report.reasons
+
+
+def test_an_ensemble_that_votes_is_converted_also_inside_a_pipeline() -> None:
+    features, target = load_breast_cancer(return_X_y=True)
+    voters = [("line", LogisticRegression()), ("trees", RandomForestClassifier(5, random_state=0))]
+    model = make_pipeline(StandardScaler(), VotingClassifier(voters, voting="soft")).fit(features, target)
+
+    assert run_export(pickled(model), sample=saved_rows(input=features), allow_pickle=True).passed
+
+
+def test_a_forest_of_two_labels_a_row_is_refused_by_what_it_gives() -> None:
+    features, target = load_breast_cancer(return_X_y=True)
+    model = RandomForestClassifier(3, random_state=0).fit(features, np.stack([target, 1 - target], axis=1))
+
+    with pytest.raises(Unsupported, match="several labels a row"):
+        run_export(pickled(model), sample=saved_rows(input=features), allow_pickle=True)
+
+
+@pytest.mark.parametrize("model", [RandomForestRegressor(3, random_state=0), LinearRegression()], ids=str)
+def test_what_the_signature_declares_is_what_the_graph_gives(model: Any) -> None:
+    features = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    model.fit(features, features[:, :2])
+
+    report = run_export(pickled(model), sample=saved_rows(input=features), allow_pickle=True)
+
+    assert report.passed
+    assert [spec.dims for spec in report.signature.outputs] == [("batch", 2)]
 
 
 def test_text_is_one_input_and_loads_without_the_american_locale() -> None:

@@ -94,4 +94,6 @@ def _os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InvalidInput(f"cannot write '{target}': {error.strerror or error}") from error
+        # Not ``strerror``: pyarrow writes a sentence with the hidden file's name there.
+        reason = os.strerror(error.errno).lower() if error.errno else error
+        raise InvalidInput(f"cannot write '{target}': {reason}") from error

@@ -46,7 +46,8 @@ def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
         case ".jsonl" | ".json":
             return JsonTable(path)
         case suffix:
-            raise InvalidInput(f"'{path}' is a '{suffix}' file, not data", hint=f"one of {', '.join(SUFFIXES)}")
+            what = f"is a '{suffix}' file, not data" if suffix else "has no suffix to tell its form by"
+            raise InvalidInput(f"'{path}' {what}", hint=f"one of {', '.join(SUFFIXES)}")
 
 
 def open_rows(path: Path, signature: Signature, *, roles: Roles = DEFAULT_ROLES, ignore_extra: bool = False) -> Rows:

@@ -111,6 +111,17 @@ def test_a_form_that_cannot_be_written_is_misuse_before_any_work(run: Run, model
     assert (done.code, done.error["hint"]) == (2, "one of .npz, .parquet, .csv, .json, .jsonl")
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet", "scores.npz", "scores.json"])
+def test_a_folder_that_is_not_there_is_told_in_one_way(run: Run, model: Path, rows: Path, name: str) -> None:
+    done = run("predict", model, rows, "-o", f"absent/{name}", "--json")
+
+    assert done.error["message"] == f"cannot write 'absent/{name}': no such file or directory"
+
+
+def test_rows_without_a_suffix_are_told(run: Run, model: Path) -> None:
+    assert run("predict", model, "-", "--json").error["message"] == "'-' has no suffix to tell its form by"
+
+
 def test_the_rows_are_not_overwritten_with_their_answers(run: Run, model: Path, rows: Path) -> None:
     before = rows.read_bytes()
 

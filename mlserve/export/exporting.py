@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
 
 from mlserve.core.digests import canonical_json, digest_file
 from mlserve.core.evidence import tool_versions, write_sidecar
@@ -15,6 +20,7 @@ from mlserve.core.tensors import Signature
 from mlserve.errors import InvalidInput
 from mlserve.export.axes import parse_axes
 from mlserve.export.cases import edge_cases, is_batched, shape_cases
+from mlserve.export.declaring import declare_outputs
 from mlserve.export.exporter import Arrays, Conversion, Request
 from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
 from mlserve.export.loading import load_source
@@ -73,9 +79,11 @@ def export(
         set_properties(model, _provenance(name, tools))
         check_graph(model)
         signature = read_signature(model)
-        save_graph(model, staged)
-        graph = load_model(staged, device="cpu", label="the exported graph")
+        graph = _saved(model, staged)
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
+        if declare_outputs(model, _answers(graph, _inputs(conversion, signature, rows)[0], signature)):
+            graph.close()
+            graph, signature = _saved(model, staged), read_signature(model)
         parity, notes = _measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
         graph.close()
         manifest = read_manifest(staged)
@@ -127,6 +135,18 @@ def _request(
     loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)
     request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
     return name or framework_of_object(loaded, source), request
+
+
+def _saved(model: onnx.ModelProto, staged: Path) -> OnnxModel:
+    save_graph(model, staged)
+    return load_model(staged, device="cpu", label="the exported graph")
+
+
+def _answers(graph: OnnxModel, some: Arrays, signature: Signature) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+    """The graph's answers at every shape that is compared; what it refuses is for parity to say."""
+    for inputs in (some, *(case.inputs for case in shape_cases(some, signature))):
+        with suppress(InvalidInput):
+            yield graph.run(inputs)
 
 
 def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:

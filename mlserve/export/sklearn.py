@@ -58,7 +58,6 @@ class SklearnExporter:
         notes = _drop_binary_scores(model, estimator)
         names = rename_outputs(model, [_output_name(value.name, estimator) for value in model.graph.output])
         name_axes(model)
-        _declare_width(model, estimator)
         return Conversion(
             model,
             _original(estimator, columns, names),
@@ -154,15 +153,6 @@ def _drop_binary_scores(model: onnx.ModelProto, estimator: Any) -> tuple[str, ..
         return ()
     del model.graph.output[1:]
     return ("the model has no probabilities; the graph gives the label only",)
-
-
-def _declare_width(model: onnx.ModelProto, estimator: Any) -> None:
-    """The converter declares one value a row for trees of several; the graph gives them all."""
-    width = getattr(list(inside(estimator))[-1], "n_outputs_", 1)
-    for value in model.graph.output:
-        dims = value.type.tensor_type.shape.dim
-        if value.name == "prediction" and len(dims) == 2 and dims[1].dim_value == 1:
-            dims[1].dim_value = int(width)
 
 
 def _output_name(converted: str, estimator: Any) -> str:

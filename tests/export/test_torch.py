@@ -347,3 +347,21 @@ def test_arguments_with_defaults_are_optional() -> None:
             return x
 
     assert argument_names(Optional()) == (["x"], ["x", "mask"])
+
+
+def test_an_output_as_long_as_its_input_is_not_declared_as_long_as_the_sample() -> None:
+    Path("own.py").write_text(
+        "import torch\n"
+        "class Recurrent(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.cell = torch.nn.GRU(3, 5, batch_first=True)\n"
+        "    def forward(self, x):\n"
+        "        return self.cell(x)[0]\n"
+    )
+    rows = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+
+    report = run_export("own.py:Recurrent", sample=saved_rows(x=rows), dynamic="1=time")
+
+    assert report.passed
+    assert report.signature.outputs[0].shape == (-1, -1, 5)

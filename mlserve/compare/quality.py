@@ -140,6 +140,8 @@ def _errors(outputs: Outputs, against: Outputs | Array, metric: str) -> Array:
         if name not in against:
             raise InvalidInput(f"the other model has no output '{name}'")
         against = against[name]
+        if np.isnan(as_comparable(np.asarray(against))).any():
+            raise InvalidInput(f"output '{name}' of the other model holds NaN")
     return np.asarray(given.ravel() - _like(np.asarray(against), given.size, metric).astype(np.float64))
 
 

@@ -66,6 +66,10 @@ def measure_metric(name: str, answers: Answers, *, seed: int) -> Metric:
     """
     everything = np.arange(answers.rows)
     before, after = _values(name, answers, everything)
+    if np.isnan(before):
+        raise InvalidInput(
+            f"the original's {name} is NaN on the evaluation data", hint="leave out the rows that it answers with NaN"
+        )
     metric = metric_named(name)
     drops = []
     rng = np.random.default_rng(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 MIN_SIZE_GAIN = 1.05
@@ -27,7 +28,9 @@ class Metric:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"interval": list(self.interval)}
+        """As JSON has it: what is not finite, such as a metric over NaN, is null."""
+        figures = {name: _finite(value) for name, value in asdict(self).items() if name not in ("name", "interval")}
+        return {"name": self.name, **figures, "interval": [_finite(bound) for bound in self.interval]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ def _judge_metric(metric: Metric, demands: Demands) -> list[str]:
         return [f"{metric.name} may fall by up to {bound:.4g} (95 % bound), more than {demands.max_drop:g}"]
     before, after = f"{metric.before:.4g}", f"{metric.after:.4g}"
     return [f"{metric.name} falls by {metric.drop:.4g} ({before} → {after}), more than {demands.max_drop:g}"]
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _is_close(bound: float, limit: float) -> bool:

@@ -14,6 +14,7 @@ from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import QuantizeSettings
+from mlserve.errors import InvalidInput, Unsupported
 from mlserve.graph.document import check_graph, load_graph, save_graph
 from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
@@ -79,7 +80,7 @@ def quantize(
         progress("quantize", 0, None)
         made = _make(quantizer, model, target, staged)
         set_properties(made.model, _provenance(parent, method, made.options, tools))
-        check_graph(made.model)
+        _check_made(made)
         save_graph(made.model, staged)
         manifest = read_manifest(staged)
         found = try_both(model, staged, target, rows, metric, progress)
@@ -115,6 +116,13 @@ def _make(quantizer: Quantizer, model: Path, target: Target, staged: Path) -> Qu
         made = quantizer.quantize(model, Path(workshop), target)
     normalise(made.model)
     return made
+
+
+def _check_made(made: Quantized) -> None:
+    try:
+        check_graph(made.model)
+    except InvalidInput as error:
+        raise Unsupported(f"the method does not suit this model: the quantized graph is {error.message}") from error
 
 
 def _provenance(parent: Manifest, method: str, options: Mapping[str, Any], tools: Mapping[str, str]) -> dict[str, str]:

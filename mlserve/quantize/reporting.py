@@ -71,8 +71,8 @@ def evidence_of(
     items = [Evidence("quantization", digest, report.passed, made, now, by, tools=report.tools)]
     if report.metric is not None:
         metric = report.metric.to_dict() | {"parent": report.parent, "max_drop": demands.max_drop}
-        metric |= {"drop_low": report.metric.interval[0], "drop_high": report.metric.interval[1]}
-        metric |= {report.metric.name: report.metric.after}
+        metric |= {"drop_low": metric["interval"][0], "drop_high": metric["interval"][1]}
+        metric |= {report.metric.name: metric["after"]}
         passed = not judge(Measured(2.0, None, report.metric), replace(demands, min_speedup=None))
         items.append(Evidence("accuracy", digest, passed, metric, now, by, data_digest, report.tools))
     return items

@@ -117,3 +117,12 @@ def test_outputs_of_unequal_shape_are_unsupported() -> None:
 def test_data_without_rows_is_invalid() -> None:
     with pytest.raises(InvalidInput, match="no rows"):
         answer(echo, echo, batches())
+
+
+def test_a_metric_that_is_nan_for_the_original_is_an_error_and_no_fall() -> None:
+    some = {"y": np.array([[0.5, np.nan], [0.1, 0.9]])}
+
+    with pytest.raises(InvalidInput, match="the original's log_loss is NaN"):
+        measure_metric("log_loss", Answers(some, some, np.array([1, 1]), 2), seed=0)
+    with pytest.raises(InvalidInput, match="output 'y' of the other model holds NaN"):
+        measure_metric("rmse", Answers(some, some, None, 2), seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -70,3 +71,16 @@ def test_every_reason_is_listed() -> None:
 def test_a_larger_allowance_never_refuses_what_a_smaller_one_lets_pass(drop: float, allowed: float) -> None:
     if not judge(measured(drop=drop), Demands(allowed)):
         assert not judge(measured(drop=drop), Demands(allowed + 0.1))
+
+
+def test_figures_that_are_not_finite_are_null_in_json() -> None:
+    figures = Metric("rmse", 0.5, math.nan, math.nan, (math.nan, math.inf), 3).to_dict()
+
+    assert json.loads(json.dumps(figures, allow_nan=False)) == {
+        "name": "rmse",
+        "before": 0.5,
+        "after": None,
+        "drop": None,
+        "rows": 3,
+        "interval": [None, None],
+    }

@@ -19,11 +19,12 @@ from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
 from mlserve.graph.document import load_graph
 from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
-from mlserve.quantize import trial
+from mlserve.quantize import quantizing, trial
 from mlserve.quantize.census import take_census
 from mlserve.quantize.int8_dynamic import _prepare, _quiet
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
+from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.quantizing import quantize
 from mlserve.quantize.reporting import QuantizeReport
 from tests import models
@@ -322,6 +323,14 @@ def test_a_method_whose_graph_does_not_load_is_said_not_to_suit_the_model() -> N
 
     with pytest.raises(Unsupported, match="does not suit this model"):
         trial._load_made(Path("made.onnx"), "cpu")
+
+
+def test_a_graph_that_the_method_spoils_is_said_not_to_suit() -> None:
+    spoilt = models.regressor()
+    spoilt.graph.node.add().CopyFrom(spoilt.graph.node[0])
+
+    with pytest.raises(Unsupported, match="does not suit this model: the quantized graph is not valid ONNX"):
+        quantizing._check_made(Quantized(spoilt, {}))
 
 
 def test_nothing_is_printed(model: Path, data: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlserve.cli.quantize import _figures
+from mlserve.quantize.gate import Metric
+from mlserve.quantize.reporting import QuantizeReport
 from tests.cli.conftest import Run
 from tests.models import classifier, saved
 
@@ -103,3 +106,23 @@ def test_quiet_prints_the_file(run: Run, large: Path) -> None:
     done = run("quantize", large, "-o", "small.onnx", "--to", "int8-dynamic", "--quiet")
 
     assert (done.code, done.out) == (0, "small.onnx\n")
+
+
+def test_the_figures_say_which_way_they_went() -> None:
+    metric = Metric("accuracy", 0.97, 0.975, -0.005, (-0.011, 0.0), rows=200)
+    larger = QuantizeReport(Path("m.onnx"), "fp16", 0.5, 0.83, metric, passed=False)
+
+    figures = _figures(larger)
+
+    assert figures == ("2.00× larger, 0.83× as fast, accuracy 0.97 → 0.975: drop -0.005, 95 % interval -0.011 to 0")
+    assert _figures(QuantizeReport(None, "fp16", 3.4, 1.2, None, passed=True)) == "3.40× smaller, 1.20× as fast"
+
+
+def test_what_was_never_made_has_no_figures(run: Run, clean_environment: Path) -> None:
+    tiny = saved(classifier(), clean_environment / "tiny.onnx")
+    run("quantize", tiny, "-o", "half.onnx", "--to", "fp16", "--force")
+
+    again = run("quantize", "half.onnx", "-o", "again.onnx", "--to", "fp16")
+
+    assert again.code == 7
+    assert again.out.splitlines()[0] == "✗ again.onnx is not written"

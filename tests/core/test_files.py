@@ -125,6 +125,17 @@ def test_what_is_read_is_not_overwritten(tmp_path: Path, name: str):
         raise AssertionError
 
 
+def test_what_fails_while_staged_is_named_as_the_user_asked_for_it(tmp_path: Path):
+    target = tmp_path / "m.onnx"
+
+    with (
+        staging(target) as staged,
+        pytest.raises(InvalidInput, match=f"cannot write '{target}'"),
+        replacing(staged) as partial,
+    ):
+        partial.symlink_to(tmp_path / "absent" / "file")
+
+
 CRASHING = """
 import os, sys
 from pathlib import Path

@@ -80,7 +80,7 @@ def _sentence(event: Mapping[str, Any]) -> str:
     version = f"{event.get('model')}:{event.get('version')}"
     match event["event"]:
         case "ready":
-            return f"serving {', '.join(event['models']) or 'nothing yet'} at {event['http']}"
+            return f"serving {', '.join(event['refs']) or 'nothing yet'} at {event['http']}"
         case "loaded":
             return f"{version} is loaded and warm ({event['load_ms']:.0f} ms)"
         case "swapped":

@@ -57,8 +57,8 @@ class Targets:
 def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signals:
     """Serve until SIGTERM or SIGINT, drain, and return which of them it was. A second signal ends the drain at once.
 
-    The first event is ``{"event": "ready", "http": URL, "grpc": None, "models": ["fraud:2", …]}``; ``models`` is what
-    answers then: a model without a version in production is waited for. Raises InvalidInput for a file, or a version in
+    The first event is ``{"event": "ready", "http": URL, "grpc": None, "models": ["fraud"], "refs": ["fraud:2"]}``: what
+    answers then. A model without a version in production is waited for. Raises InvalidInput for a file, or a version in
     production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the address is
     taken or the registry is out of reach; Unsupported for what is not offered yet.
     """
@@ -90,8 +90,9 @@ async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings,
             return stopping.signal
         is_following, drain_s = True, settings.drain_s
         _freeze()
-        loaded = [f"{loaded.name}:{loaded.version}" for loaded in parts.repository.in_production()]
-        events.ready({"event": "ready", "http": _url(*addresses[0]), "grpc": None, "models": loaded})
+        answering = parts.repository.in_production()
+        models, refs = [one.name for one in answering], [f"{one.name}:{one.version}" for one in answering]
+        events.ready({"event": "ready", "http": _url(*addresses[0]), "grpc": None, "models": models, "refs": refs})
         await stopping.unless(parts.follower.run())
         await stopping.wait()
         events({"event": "draining", "signal": stopping.signal.name})

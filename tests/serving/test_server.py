@@ -134,7 +134,7 @@ def test_files_are_served_under_their_stems_and_sigterm_ends_it(tmp_path: Path) 
     assert ready["event"] == "ready"
     assert ready["http"].startswith("http://127.0.0.1:")
     assert ready["grpc"] is None
-    assert ready["models"] == ["iris:1", "other:1"]
+    assert (ready["models"], ready["refs"]) == (["iris", "other"], ["iris:1", "other:1"])
     assert story.events[-1] == {"event": "draining", "signal": "SIGTERM"}
     assert sys.getswitchinterval() == switch_interval_s
 
@@ -193,7 +193,7 @@ def test_a_promotion_swaps_while_a_client_keeps_asking(
 
     story.run(Targets(names=("fraud",), upstream=upstream), told)
 
-    assert story.events[0]["models"] == ["fraud:1"]
+    assert story.events[0]["refs"] == ["fraud:1"]
     assert [event["version"] for event in story.events if event["event"] == "swapped"] == [1, 2, 1]
     assert live_instances(store, NOON) == []
 

@@ -96,4 +96,10 @@ def _os_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         # Not ``strerror``: pyarrow writes a sentence with the hidden file's name there.
         reason = os.strerror(error.errno).lower() if error.errno else error
-        raise InvalidInput(f"cannot write '{target}': {reason}") from error
+        raise InvalidInput(f"cannot write '{_asked_for(target)}': {reason}") from error
+
+
+def _asked_for(target: Path) -> Path:
+    """``target`` as the user knows it: what is staged will lie one folder up."""
+    is_staged = target.parent.name.startswith(".") and target.parent.name.endswith(".partial")
+    return target.parent.parent / target.name if is_staged else target

@@ -185,15 +185,17 @@ def convert(tensor: InputTensor, flat: list[Any]) -> Array:
                 f"input '{tensor.name}' has a value that is not {_description(dtype)}, as {dtype.oip or dtype} needs"
             ) from error
         return convert(tensor, whole)
-    return _rounded(tensor, numbers, flat) if dtype.is_float and dtype is not DType.FLOAT64 else numbers
-
-
-def _rounded(tensor: InputTensor, numbers: Array, flat: list[Any]) -> Array:
-    with np.errstate(over="ignore"):
-        rounded = numbers.astype(tensor.dtype.numpy, copy=False)
-    if not np.isfinite(rounded).all() and not all(map(isinf, compress(flat, np.isinf(rounded)))):
+    if code == "d" and dtype is not DType.FLOAT64:
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(dtype.numpy)
+    if dtype.is_float and np.count_nonzero(np.isfinite(numbers)) < len(flat) and _has_overflown(numbers, flat):
         raise _out_of_range(tensor)
-    return rounded
+    return numbers
+
+
+def _has_overflown(numbers: Array, flat: list[Any]) -> bool:
+    """Whether some infinity of ``numbers`` was none in ``flat``."""
+    return not all(map(isinf, compress(flat, np.isinf(numbers))))
 
 
 def _out_of_range(tensor: InputTensor) -> InvalidInput:

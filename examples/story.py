@@ -82,9 +82,5 @@ def command() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment without mlserve settings, so that the story touches only its own folder.
-
-    ONNX Runtime would note what it runs in the home folder, and send it to its makers; a demo has no need to.
-    """
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLSERVE_")}
-    return {"ORT_DISABLE_TELEMETRY": "1"} | ours
+    """The caller's environment without mlserve settings, so that the story touches only its own folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLSERVE_")}

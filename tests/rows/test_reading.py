@@ -351,7 +351,7 @@ def write_scalar(folder: Path) -> Path:
 def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str):
     (tmp_path / name).write_text("x")
 
-    with pytest.raises(InvalidInput, match="not data|no suffix") as caught:
+    with pytest.raises(InvalidInput, match=r"not data|no suffix") as caught:
         open_table(tmp_path / name)
 
     assert caught.value.hint == "one of .npz, .parquet, .csv, .jsonl, .json"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+import mlserve.runtime  # noqa: F401 (before onnxruntime is imported, which it keeps from reporting home)
 from mlserve.core.settings import Resolved
 from mlserve.errors import MlserveError, NotFound
 

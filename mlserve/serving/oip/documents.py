@@ -12,7 +12,7 @@ from mlserve.core.tensors import TensorSpec
 from mlserve.errors import MlserveError
 from mlserve.serving.seam import ModelState, ModelStatus, ModelView
 
-EXTENSIONS = ("binary_tensor_data", "model_repository")
+EXTENSIONS = ("binary_tensor_data",)
 
 
 def server_metadata() -> bytes:

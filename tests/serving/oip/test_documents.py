@@ -28,7 +28,7 @@ def test_the_server_says_who_it_is() -> None:
     assert json.loads(server_metadata()) == {
         "name": "mlserve",
         "version": __version__,
-        "extensions": ["binary_tensor_data", "model_repository"],
+        "extensions": ["binary_tensor_data"],
     }
 
 

@@ -28,7 +28,8 @@ load_model(Path({str(file)!r}), device="cpu").run({{"x": np.array(1, np.float32)
 
 
 def test_looking_at_what_is_installed_turns_telemetry_off_first() -> None:
-    code = "import os, sys, mlserve.wiring.checking; print(os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules)"
+    seen = "os.environ['ORT_DISABLE_TELEMETRY'], 'onnxruntime' in sys.modules"
+    code = f"import os, sys, mlserve.wiring.checking; print({seen})"
     env = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
 
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=60)

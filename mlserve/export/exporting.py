@@ -17,7 +17,7 @@ from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import ExportSettings
 from mlserve.core.tensors import Signature
-from mlserve.errors import InvalidInput
+from mlserve.errors import InvalidInput, UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.export.cases import edge_cases, is_batched, shape_cases
 from mlserve.export.declaring import declare_outputs
@@ -26,7 +26,7 @@ from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of
 from mlserve.export.loading import load_source
 from mlserve.export.parity import Case, Parity, chunks, measure_parity, reasons, remarks
 from mlserve.export.reporting import ExportReport, evidence_of
-from mlserve.graph.document import check_graph, save_graph
+from mlserve.graph.document import MAX_OPSET, check_graph, save_graph
 from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
@@ -68,6 +68,8 @@ def export(
 
     Raises UsageError, NotFound, MissingExtra, InvalidInput, Unsupported; a failed parity is a report, not an error.
     """
+    if opset > MAX_OPSET:
+        raise UsageError(f"opset {opset} is newer than what the runtime loads", hint=f"--opset {MAX_OPSET}, or lower")
     roles = roles or Roles()
     with staging(out, inputs=_files_read(source, sample, out)) as staged:
         progress("load", 0, None)

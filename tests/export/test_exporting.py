@@ -117,6 +117,13 @@ def test_an_interrupt_leaves_no_file_behind(step: str) -> None:
     assert here() == {"model.joblib", "rows.npz"}
 
 
+def test_an_opset_that_the_runtime_does_not_load_is_refused_before_any_work() -> None:
+    with pytest.raises(UsageError, match="opset 99 is newer"):
+        run_export(line(), allow_pickle=True, opset=99)
+
+    assert here() == {"model.joblib"}
+
+
 def test_progress_counts_the_rows_of_the_sample() -> None:
     seen: list[tuple[str, int, int | None]] = []
 

@@ -37,6 +37,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_queue_rows: Positive = 8192
     max_body_bytes: Positive = 256 << 20
+    max_json_bytes: Positive = 32 << 20
     max_header_bytes: Positive = 64 << 10
     max_json_depth: Positive = 100
     max_pipelined: Positive = 64

@@ -24,11 +24,12 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds."""
 
-    __slots__ = ("_clock", "_documents", "_engine", "_max_body_bytes", "_max_depth")
+    __slots__ = ("_clock", "_documents", "_engine", "_max_body_bytes", "_max_depth", "_max_json_bytes")
 
     def __init__(self, engine: Engine, limits: Limits, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._max_body_bytes = limits.max_body_bytes
+        self._max_json_bytes = limits.max_json_bytes
         self._max_depth = limits.max_json_depth
         self._clock = clock
         self._documents: dict[Action, Callable[[Route, bytes], Reply]] = {
@@ -57,6 +58,13 @@ class Answering:
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         if head.encoding is not None:
             body = inflate(body, self._max_body_bytes)
+        json_bytes = len(body) if head.json_bytes is None else head.json_bytes
+        if json_bytes > self._max_json_bytes:
+            # JSON is read on the event loop: what takes seconds there keeps everybody else waiting.
+            raise PayloadTooLarge(
+                f"the request has {json_bytes} bytes of JSON, and at most {self._max_json_bytes} are taken: "
+                "send large tensors as binary data"
+            )
         engine, version = self._engine, route.version
         view = engine.view(route.model, version)
         decoded = decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)

@@ -23,6 +23,7 @@ class Limits:
 
     max_header_bytes: int = 64 << 10
     max_body_bytes: int = 256 << 20
+    max_json_bytes: int = 32 << 20
     max_json_depth: int = 100
     max_pipelined: int = 64
     header_timeout_s: float = 10.0
@@ -43,6 +44,7 @@ def limits_of(settings: ServeSettings) -> Limits:
     return Limits(
         max_header_bytes=settings.max_header_bytes,
         max_body_bytes=settings.max_body_bytes,
+        max_json_bytes=settings.max_json_bytes,
         max_json_depth=settings.max_json_depth,
         max_pipelined=settings.max_pipelined,
         header_timeout_s=settings.header_timeout_s,

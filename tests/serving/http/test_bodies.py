@@ -42,6 +42,16 @@ def test_a_body_is_refused_by_its_length_before_it_comes(engine: FakeEngine) -> 
     assert client.wire.ended
 
 
+def test_json_beyond_its_own_limit_is_refused_and_the_connection_goes_on(engine: FakeEngine) -> None:
+    client = Client(engine, Limits(max_json_bytes=10))
+
+    client.send(message(b"x" * 11) + GET)
+
+    refused, answered = client.took()
+    assert (refused.status, answered.status) == (413, 200)
+    assert "send large tensors as binary data" in refused.json["error"]
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "endless"])
 def test_headers_beyond_the_limit_are_refused(engine: FakeEngine, whole: bool) -> None:
     client = Client(engine, Limits(max_header_bytes=100))

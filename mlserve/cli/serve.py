@@ -17,7 +17,7 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="NAME|MODEL.onnx",
-            help="Models of the registry, followed as they are promoted, and files, served under their stem.",
+            help="Models of the registry (none: every one) and files, served under their stem.",
             autocompletion=complete_name,
         ),
     ] = None,

@@ -49,8 +49,8 @@ class Upstream(Protocol):
     def epoch(self) -> int:
         """A number that grows with every change of a stage. Raises Unavailable."""
 
-    def placements(self, names: Sequence[str]) -> Sequence[Placement]:
-        """What stands in the stages of ``names``. Raises NotFound for an unknown name, Unavailable."""
+    def placements(self, names: Sequence[str] | None) -> Sequence[Placement]:
+        """What stands in the stages of ``names``, or of every model. Raises NotFound for an unknown name, Unavailable."""
 
     def fetch(self, placement: Placement) -> Fetched:
         """The version's files, verified, on this machine. Raises Unavailable, CorruptArtefact."""
@@ -83,7 +83,8 @@ def wanted_of(placements: Iterable[Placement], upstream: Upstream) -> list[Wante
 class Follower:
     """Keeps a repository at what the registry says, from ``start`` until it is cancelled.
 
-    ``fixed`` are versions that no registry knows: files given on the command line.
+    ``fixed`` are versions that no registry knows: files given on the command line. ``names`` None is every model, those
+    that come later too; what is in production at start is then what readiness waits for.
     """
 
     def __init__(
@@ -92,15 +93,15 @@ class Follower:
         fixed: Sequence[Wanted],
         *,
         upstream: Upstream | None = None,
-        names: Sequence[str] = (),
+        names: Sequence[str] | None = (),
         executor: Executor | None = None,
         poll_s: float = 1.0,
         on_event: Emit,
     ) -> None:
         self._repository = repository
         self._fixed = list(fixed)
-        self._upstream = upstream
-        self._names = list(names)
+        self._upstream = None if names is not None and not names else upstream
+        self._names = names
         self._executor = executor
         self._poll_s = poll_s
         self._on_event = on_event
@@ -114,9 +115,11 @@ class Follower:
         Raises what the registry raises when it cannot be asked, and the reason why a version named at start (a file, or
         what stands in production) cannot be loaded.
         """
-        if self._upstream is not None and self._names:
+        if self._upstream is not None:
             self._epoch = await self._call(self._upstream.epoch)
             self._placements = list(await self._call(self._upstream.placements, self._names))
+        if self._names is None:
+            self._repository.wait_for(held.name for held in self._placements if held.stage == Stage.PRODUCTION)
         await self._apply()
         for failure in self._repository.failures:
             if Stage.PRODUCTION in failure.wanted.stages:
@@ -125,7 +128,7 @@ class Follower:
 
     async def run(self) -> None:
         """Poll and report until cancelled. Nothing that goes wrong out there ends it."""
-        if self._upstream is None or not self._names:
+        if self._upstream is None:
             return
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._forever(self._poll, self._upstream, self._poll_s))
@@ -165,7 +168,7 @@ class Follower:
         await self._repository.apply([*self._fixed, *followed])
 
     async def _report(self, status: str) -> None:
-        if self._upstream is None or not self._names:
+        if self._upstream is None:
             return
         try:
             await self._call(self._upstream.report, self._answered(), status)
@@ -174,7 +177,7 @@ class Follower:
 
     def _answered(self) -> dict[tuple[str, str], int]:
         """The generation of each stage whose holder is loaded; 0 for stages followed whose holder is not."""
-        answered = {(name, str(Stage.PRODUCTION)): 0 for name in self._names}
+        answered = {(name, str(Stage.PRODUCTION)): 0 for name in self._names or ()}
         for held in self._placements:
             is_loaded = self._repository.holds(held.name, str(held.stage), held.version)
             answered[held.name, str(held.stage)] = held.generation if is_loaded else 0

@@ -39,13 +39,15 @@ class RegistryUpstream:
     identity: Identity
     clock: Callable[[], datetime]
     _records: dict[tuple[str, int], Record] = field(default_factory=dict)
+    _follows_all: bool = False
 
     def epoch(self) -> int:
         return registry_following.epoch(self.store)
 
-    def placements(self, names: Sequence[str]) -> list[Placement]:
+    def placements(self, names: Sequence[str] | None) -> list[Placement]:
         records = registry_following.placements(self.store, names)
-        for name in set(names) - {record.name for record in records}:
+        self._follows_all = names is None
+        for name in set(names or ()) - {record.name for record in records}:
             list_versions(self.store, name, limit=1)  # raises NotFound for a model that is not there
         self._records = {(record.name, record.version): record for record in records}
         return [
@@ -63,6 +65,9 @@ class RegistryUpstream:
         if status == GONE:
             registry_following.forget_instance(self.store, self.identity.instance_id)
             return
+        answered = {(name, Stage(stage)): generation for (name, stage), generation in loaded.items()}
+        if self._follows_all:
+            answered[registry_following.EVERY_MODEL, Stage.PRODUCTION] = 0
         registry_following.report_instance(
             self.store,
             self.identity.instance_id,
@@ -70,7 +75,7 @@ class RegistryUpstream:
             pid=self.identity.pid,
             started_at=self.identity.started_at,
             now=self.clock(),
-            loaded={(name, Stage(stage)): generation for (name, stage), generation in loaded.items()},
+            loaded=answered,
             status=status,
         )
 

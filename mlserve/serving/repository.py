@@ -66,7 +66,9 @@ class Repository:
     def __init__(
         self, names: Iterable[str], load: Callable[[Wanted], Loaded], executor: Executor, *, on_event: Emit
     ) -> None:
-        self._entries = {name: _Entry() for name in names}
+        self._entries: dict[str, _Entry] = {}
+        self._awaited: set[str] = set()
+        self.wait_for(names)
         self._load = load
         self._executor = executor
         self._on_event = on_event
@@ -75,10 +77,16 @@ class Repository:
         self._is_drained = asyncio.Event()
         self._is_drained.set()
 
+    def wait_for(self, names: Iterable[str]) -> None:
+        """Take ``names`` for known from now on: they are not ready, rather than not found, until something loads."""
+        for name in names:
+            self._entries.setdefault(name, _Entry())
+            self._awaited.add(name)
+
     @property
     def is_settled(self) -> bool:
-        """Whether every name has a version in production that is loaded and warm."""
-        return self._has_applied and all(entry.production is not None for entry in self._entries.values())
+        """Whether every name that is waited for has a version in production that is loaded and warm."""
+        return self._has_applied and all(self._entries[name].production is not None for name in self._awaited)
 
     @property
     def failures(self) -> list[Failure]:
@@ -122,9 +130,16 @@ class Repository:
         return any(failure.retry_at_s is not None and now_s >= failure.retry_at_s for failure in self.failures)
 
     async def apply(self, wanted: Sequence[Wanted]) -> None:
-        """Make the loaded versions those of ``wanted``, for every name. Never raises for what cannot be loaded."""
-        for name, entry in self._entries.items():
+        """Make the loaded versions those of ``wanted``, for every name. Never raises for what cannot be loaded.
+
+        A name that nobody waits for is known as long as one of its versions is wanted.
+        """
+        for one in wanted:
+            self._entries.setdefault(one.name, _Entry())
+        for name, entry in list(self._entries.items()):
             await self._apply_to(name, entry, [one for one in wanted if one.name == name])
+        for name in self._entries.keys() - self._awaited - {one.name for one in wanted}:
+            del self._entries[name]
         self._has_applied = True
 
     async def drained(self) -> None:

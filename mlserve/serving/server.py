@@ -47,10 +47,13 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What to serve: files under their stems as version 1, and models of the registry that ``upstream`` speaks for."""
+    """What to serve: files under their stems as version 1, and models of the registry that ``upstream`` speaks for.
+
+    ``names`` None is every model of the registry, those that come later too.
+    """
 
     files: tuple[Path, ...] = ()
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = ()
     upstream: Upstream | None = None
 
 
@@ -120,7 +123,7 @@ class _Parts:
         self.loader, self.asker = OneThread("loader"), OneThread("registry")
         self.lanes = Lanes(plan.lanes, loop)
         options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
-        names = [*(one.name for one in fixed), *targets.names]
+        names = [*(one.name for one in fixed), *(targets.names or ())]
         self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=events)
         self.engine = BatchingEngine(
             self.repository,
@@ -202,10 +205,10 @@ def _wanted(file: Path) -> Wanted:
     return Wanted(name, 1, (str(Stage.PRODUCTION),), None, partial(Fetched, file))
 
 
-def _check_names(files: Sequence[str], names: Sequence[str]) -> None:
-    if not files and not names:
+def _check_names(files: Sequence[str], names: Sequence[str] | None) -> None:
+    if not files and names is not None and not names:
         raise UsageError("nothing to serve", hint="name a model of the registry or an .onnx file")
-    everything = [*files, *names]
+    everything = [*files, *(names or ())]
     twice = next((name for name in everything if everything.count(name) > 1), None)
     if twice is not None:
         raise Conflict(f"two targets are called '{twice}'", hint="a file is served under its stem: rename one")

@@ -36,7 +36,7 @@ def serve_targets(
 ) -> signal.Signals:
     """Serve ``targets``, models of the registry and ``.onnx`` files, until a signal ends it, and return which.
 
-    Without targets, every model that the registry has now. Each event goes to ``emit``, the first being ``ready``.
+    Without targets, every model of the registry, those that come later too. Each event goes to ``emit``, "ready" first.
     Raises UsageError for what is neither a name nor a file, and as ``serving.server.serve``.
     """
     from mlserve.serving.server import Targets, serve
@@ -46,12 +46,11 @@ def serve_targets(
         warn(f"gRPC is not served yet: nothing listens on port {settings.grpc_port}")
         settings = msgspec.structs.replace(settings, grpc_port="off")
     files = tuple(Path(target) for target in targets if is_path(target))
-    names = tuple(_name(target) for target in targets if not is_path(target))
+    names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
     with ExitStack() as stack:
         upstream = None
-        if names or not targets:
+        if names is None or names:
             app = stack.enter_context(connect(config_file, flags=flags, registry=(flags or {}).get("registry")))
-            names = names or _every_name(app)
             upstream = _upstream(app)
         stack.enter_context(_logging_to_stderr())
         return serve(Targets(files, names, upstream), settings, emit)
@@ -66,15 +65,6 @@ def _name(target: str) -> str:
             f"'{target}' is neither a model's name nor an .onnx file",
             hint=f"mlserve serve {name or 'NAME'} serves what stands in its stages",
         ) from error
-
-
-def _every_name(app: App) -> tuple[str, ...]:
-    from mlserve.registry.versions import list_models
-
-    names = tuple(model.name for model in list_models(app.store))
-    if not names:
-        raise UsageError("nothing to serve: the registry has no model", hint="mlserve register NAME MODEL.onnx")
-    return names
 
 
 def _upstream(app: App) -> Upstream:

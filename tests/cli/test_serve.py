@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.cli.conftest import Run
-from tests.models import saved, strings
+from tests.models import classifier, saved, strings
 from tests.processes import MLSERVE
 
 
@@ -200,8 +200,16 @@ def test_a_server_that_cannot_start_says_why(run: Run, fraud: Path, words: list[
     assert said in json.loads(done.stderr)["error"]["message"]
 
 
-def test_an_empty_registry_gives_nothing_to_serve(run: Run, project: Path) -> None:
-    assert "the registry has no model" in run("serve", "--json").error["message"]
+def test_without_a_target_a_model_that_comes_later_is_served_too(run: Run, project: Path, rows: Path) -> None:
+    model = saved(classifier(), project / "late.onnx")
+
+    with server() as served:
+        run("register", "late", model)
+        run("promote", "late:1", "--to", "production", "--wait", "--timeout", "60")
+        answered = run("predict", f"{served.url}/v2/models/late", rows, "--json")
+
+    assert served.events[0]["models"] == []
+    assert answered.code == 0
 
 
 def test_each_event_is_a_sentence() -> None:

@@ -42,8 +42,8 @@ class FakeRegistry:
             raise self.failure
         return self.number
 
-    def placements(self, names: Sequence[str]) -> list[Placement]:
-        if "m" not in names:
+    def placements(self, names: Sequence[str] | None) -> list[Placement]:
+        if names is not None and "m" not in names:
             raise NotFound(f"no model '{names[0]}'")
         with self.lock:
             return [
@@ -62,10 +62,12 @@ class FakeRegistry:
 class Followed(World):
     """A world that follows a registry until its block ends."""
 
-    def __init__(self, registry: FakeRegistry, fixed: Sequence[Wanted] = (), names: Sequence[str] = ("m",)) -> None:
+    def __init__(
+        self, registry: FakeRegistry, fixed: Sequence[Wanted] = (), names: Sequence[str] | None = ("m",)
+    ) -> None:
         self.broken: set[int] = set()
         self.loads: list[int] = []
-        super().__init__([*(one.name for one in fixed), *names], self.load)
+        super().__init__([*(one.name for one in fixed), *(names or ())], self.load)
         self.follower = Follower(
             self.repository,
             fixed,
@@ -285,6 +287,38 @@ def test_files_need_no_registry() -> None:
             await world.task
             assert world.engine.is_ready()
             assert (await world.ask("file", x=ONE)).version == "1"
+
+    asyncio.run(story())
+
+
+def test_without_names_a_model_comes_and_goes_with_its_stages() -> None:
+    async def story() -> None:
+        registry = FakeRegistry()
+        world = Followed(registry, names=None)
+        async with world:
+            assert world.engine.is_ready()
+            registry.move(production=1)
+            await world.until(lambda: world.seen("swapped") == [1])
+            assert (await world.ask("m", x=ONE)).version == "1"
+
+            registry.move()
+            await world.until(lambda: not world.engine.models())
+            with pytest.raises(NotFound, match="no model 'm'"):
+                world.engine.view("m")
+            assert world.engine.is_ready()
+
+    asyncio.run(story())
+
+
+def test_without_names_readiness_waits_for_what_is_in_production_at_start_alone() -> None:
+    async def story() -> None:
+        async with Followed(FakeRegistry({"staging": 1}), names=None) as tried:
+            assert tried.engine.is_ready()
+        registry = FakeRegistry({"production": 1})
+        async with Followed(registry, names=None) as live:
+            assert live.engine.is_ready()
+            registry.move()
+            await live.until(lambda: not live.engine.is_ready())
 
     asyncio.run(story())
 

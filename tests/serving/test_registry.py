@@ -113,6 +113,15 @@ def test_reports_are_what_promote_waits_for(store: Store, artefacts: ArtefactSto
     assert live_instances(store, NOON) == []
 
 
+def test_who_follows_every_model_is_waited_for_with_each(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    upstream.placements(None)
+    upstream.report({}, "ready")
+
+    assert [server.instance_id for server in lagging(store, "any", Stage.PRODUCTION, 1, NOON)] == ["i1"]
+
+
 def test_the_newest_certificate_measured_here_is_used(
     store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
 ) -> None:

@@ -50,7 +50,7 @@ class Upstream(Protocol):
         """A number that grows with every change of a stage. Raises Unavailable."""
 
     def placements(self, names: Sequence[str] | None) -> Sequence[Placement]:
-        """What stands in the stages of ``names``, or of all models. Raises NotFound for an unknown name, Unavailable."""
+        """What stands in the stages of ``names``, or of all models. Raises NotFound for an unknown one, Unavailable."""
 
     def fetch(self, placement: Placement) -> Fetched:
         """The version's files, verified, on this machine. Raises Unavailable, CorruptArtefact."""

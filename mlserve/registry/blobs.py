@@ -183,10 +183,19 @@ _HEAL = "register the same model again to restore it"
 def _remote_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except (MlserveError, FileNotFoundError, ImportError, ValueError):
+    except FileNotFoundError as error:
+        # fsspec's HTTP files say this of a server that is not there, too, with the connection's error as the cause.
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise _out_of_reach(url, error.__cause__) from error
+        raise
+    except (MlserveError, ImportError, ValueError):
         raise
     except Exception as error:  # the drivers behind fsspec (botocore, aiohttp, paramiko) share no narrower base
-        raise Unavailable(f"the artefacts at '{url}' are out of reach: {error}", hint="mlserve doctor") from error
+        raise _out_of_reach(url, error) from error
+
+
+def _out_of_reach(url: str, error: Exception) -> Unavailable:
+    return Unavailable(f"the artefacts at '{url}' are out of reach: {error}", hint="mlserve doctor")
 
 
 def _missing_driver(error: ImportError, url: str) -> MlserveError:

@@ -137,9 +137,8 @@ def test_a_lock_that_is_never_free_is_unavailable(store: Store, monkeypatch: pyt
         store.write(work)
 
 
-def test_two_deadlocked_writers_both_finish(store: Store, dialect: str) -> None:
-    if dialect == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_two_deadlocked_writers_both_finish(store: Store) -> None:
     with store.writing() as connection:
         for name in ("a", "b"):
             connection.execute(models.insert().values(name=name, created_at=NOON, created_by="-"))

@@ -15,14 +15,15 @@ import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Sequence
 from functools import partial
-from time import thread_time
+from time import monotonic, thread_time
 
-from mlserve.errors import DeadlineExceeded, Overloaded, Unavailable
+from mlserve.errors import DeadlineExceeded, Overloaded, Unavailable, Unsupported
+from mlserve.serving.accounting import Accounts
 from mlserve.serving.batching import Waiting, equal_share, hold_until
 from mlserve.serving.lanes import Lanes
-from mlserve.serving.loaded import Loaded, Result
+from mlserve.serving.loaded import Loaded, Run
 from mlserve.serving.repository import Repository
-from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatus, ModelView
+from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatistics, ModelStatus, ModelView
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class BatchingEngine:
         self._loop = loop
         self._max_queue_rows = max_queue_rows
         self._max_delay_s = max_delay_s
+        self._accounts = Accounts()
         self._waiting: dict[Loaded, None] = {}
         self._is_flush_due = False
         self._hold: TimerHandle | None = None
@@ -55,8 +57,9 @@ class BatchingEngine:
         rows, key = loaded.intake.admit(request)
         queue = loaded.queue
         if queue.rows + rows > self._max_queue_rows and queue.rows:
+            self._accounts.of(loaded.name, loaded.version).note_rejection("queue_full")
             raise Overloaded(f"{queue.rows} rows wait for '{loaded.name}', and at most {self._max_queue_rows} may")
-        waiting = Waiting(request, deliver, rows, key, self._loop.time())
+        waiting = Waiting(request, deliver, rows, key, monotonic())
         if request.deadline_s is not None:
             waiting.timer = self._loop.call_at(request.deadline_s, _expire, waiting)
         queue.add(waiting)
@@ -71,6 +74,21 @@ class BatchingEngine:
 
     def models(self) -> Sequence[ModelStatus]:
         return self._repository.statuses()
+
+    def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
+        if model is not None:
+            self._repository.find(model, version)
+        return [
+            self._accounts.of(loaded.name, loaded.version).statistics(loaded.queue.rows)
+            for loaded in self._repository.loaded()
+            if (model is None or loaded.name == model) and (version is None or loaded.version == version)
+        ]
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        raise Unsupported("loading on demand is not offered yet")
+
+    async def unload(self, model: str) -> None:
+        raise Unsupported("unloading on demand is not offered yet")
 
     def is_live(self) -> bool:
         return True
@@ -117,9 +135,9 @@ class BatchingEngine:
         if batch:
             # Not the wall clock: a machine that is busy with something else says nothing about the model.
             start_s = thread_time()
-            results = loaded.execute(batch)
+            runs = loaded.execute(batch)
             loaded.note_inline_run(thread_time() - start_s)
-            _deliver(results)
+            self._deliver(loaded, runs)
 
     def _fill_lanes(self, loaded: Loaded, now_s: float) -> None:
         lanes, queue = self._lanes, loaded.queue
@@ -130,20 +148,33 @@ class BatchingEngine:
             loaded.running += 1
             lanes.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded))
 
-    def _after_lane(self, loaded: Loaded, results: Sequence[Result]) -> None:
+    def _after_lane(self, loaded: Loaded, runs: Sequence[Run]) -> None:
         loaded.running -= 1
-        _deliver(results)
+        self._deliver(loaded, runs)
         loaded.finish_if_drained()
         if self._waiting and not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
+
+    def _deliver(self, loaded: Loaded, runs: Sequence[Run]) -> None:
+        account = self._accounts.of(loaded.name, loaded.version)
+        for run in runs:
+            for waiting, answer in zip(run.batch, run.answers(), strict=True):
+                _answer(waiting, answer)
+            outcome = run.outcome
+            if isinstance(outcome, Exception):
+                account.note_failure(run.batch[0], monotonic())
+            elif outcome.timing is not None:
+                account.note_run(run.batch, outcome.timing, monotonic())
 
     def _settle(self, loaded: Loaded) -> None:
         """Answer the expired, and put a version that still has requests behind the others."""
         queue = loaded.queue
         if queue.expired:
             expired, queue.expired = queue.expired, []
+            account = self._accounts.of(loaded.name, loaded.version)
             for waiting in expired:
+                account.note_failure(waiting, monotonic())
                 _expire(waiting)
         self._waiting.pop(loaded, None)
         if queue:
@@ -186,11 +217,6 @@ class BatchingEngine:
 
 def _expire(waiting: Waiting) -> None:
     _answer(waiting, DeadlineExceeded("the request's time limit passed before it was answered"))
-
-
-def _deliver(results: Sequence[Result]) -> None:
-    for waiting, answer in results:
-        _answer(waiting, answer)
 
 
 def _answer(waiting: Waiting, answer: Answer | Exception) -> None:

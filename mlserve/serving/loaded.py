@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -14,9 +15,30 @@ from mlserve.runtime.costs import Costs
 from mlserve.runtime.model import OnnxModel
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.gathering import Intake
-from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView
+from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView, RunTiming
 
-Result = tuple[Waiting, Answer | Exception]
+
+class Run(msgspec.Struct, gc=False):
+    """What became of some requests that were run together: outputs and their timing, or one request's own error."""
+
+    batch: Sequence[Waiting]
+    outcome: BatchOutputs | Exception
+
+    def answers(self) -> list[Answer | Exception]:
+        """One for each request, in order."""
+        outcome = self.outcome
+        if isinstance(outcome, Exception):
+            return [outcome]
+        if not outcome.is_sliced:
+            return [Answer(outcome, 0, None, self.batch[0].request.outputs or None)]
+        answers: list[Answer | Exception] = []
+        start = 0
+        for waiting in self.batch:
+            stop = start + waiting.rows
+            answers.append(Answer(outcome, start, stop, waiting.request.outputs or None))
+            start = stop
+        return answers
+
 
 LONG_RUN_S = 2e-3
 INLINE_ROWS = 16
@@ -88,40 +110,36 @@ class Loaded:
         elif self._long_runs:
             self._long_runs -= 1
 
-    def execute(self, batch: Sequence[Waiting]) -> list[Result]:
-        """Run ``batch`` and give each request its answer, or its own error.
+    def execute(self, batch: Sequence[Waiting]) -> list[Run]:
+        """Run ``batch``: one run of all, or several where some fail.
 
         Where a batch fails, its halves are run again, so that a request is only refused for what is wrong with itself.
         """
         try:
-            outputs = self._run(batch)
+            return [Run(batch, self._run(batch))]
         except Exception as error:
             if len(batch) == 1:
-                return [(batch[0], error)]
+                return [Run(batch, error)]
             middle = len(batch) // 2
             return [*self.execute(batch[:middle]), *self.execute(batch[middle:])]
-        if not outputs.is_sliced:
-            return [(batch[0], Answer(outputs, 0, None, batch[0].request.outputs or None))]
-        results: list[Result] = []
-        start = 0
-        for waiting in batch:
-            stop = start + waiting.rows
-            results.append((waiting, Answer(outputs, start, stop, waiting.request.outputs or None)))
-            start = stop
-        return results
 
     def _run(self, batch: Sequence[Waiting]) -> BatchOutputs:
+        taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
         names = _names_asked_for(batch)
+        gathered_s = monotonic()
         if batch[0].key is None:
-            return BatchOutputs(self.view, self._model.run(inputs, names), batch[0].rows, is_sliced=False)
-        rows = sum(waiting.rows for waiting in batch)
-        arrays = self._run_rows(inputs, rows, names)
-        if any(array.shape[:1] != (rows,) for array in arrays.values()):
-            if len(batch) > 1:
+            rows = batch[0].rows
+            outputs = BatchOutputs(self.view, self._model.run(inputs, names), rows, is_sliced=False)
+        else:
+            rows = sum([waiting.rows for waiting in batch])
+            arrays = self._run_rows(inputs, rows, names)
+            is_sliced = all([array.shape[:1] == (rows,) for array in arrays.values()])
+            if not is_sliced and len(batch) > 1:
                 raise InvalidInput("the model gave another number of rows than it was given")
-            return BatchOutputs(self.view, arrays, rows, is_sliced=False)
-        return BatchOutputs(self.view, arrays, rows, is_sliced=True)
+            outputs = BatchOutputs(self.view, arrays, rows, is_sliced=is_sliced)
+        outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
+        return outputs
 
     def _run_rows(self, inputs: dict[str, Any], rows: int, names: list[str] | None) -> dict[str, np.ndarray[Any, Any]]:
         if rows <= self.max_rows:
@@ -145,6 +163,7 @@ class Loaded:
             is_batchable=self.certificate.batchable,
             exactness=self.certificate.exactness,
             providers=model.providers,
+            max_rows=self.max_rows,
         )
 
 

@@ -111,6 +111,12 @@ class Repository:
         """What answers requests that name no version, by name."""
         return [entry.production for _, entry in sorted(self._entries.items()) if entry.production is not None]
 
+    def loaded(self) -> list[Loaded]:
+        """Every version that can be asked for, by name and version."""
+        return [
+            entry.versions[version] for _, entry in sorted(self._entries.items()) for version in sorted(entry.versions)
+        ]
+
     def statuses(self) -> list[ModelStatus]:
         """A line for every version loaded, loading or failed, and for names without any; by name and version."""
         lines = []

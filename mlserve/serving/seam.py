@@ -11,7 +11,7 @@ version (``ModelView.cache``). Structs without GC tracking never hold a referenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import prod
 from typing import Any, Protocol
@@ -44,7 +44,8 @@ class InferRequest(msgspec.Struct, gc=False):
     """One request. ``version`` None is what stands in production; ``outputs`` None is all, in graph order.
 
     ``deadline_s`` is on the clock of the loop (``loop.time()``); a request that waits past it is answered with
-    DeadlineExceeded and takes no room in a batch.
+    DeadlineExceeded and takes no room in a batch. ``priority`` 1 is the most urgent, larger numbers are less so, and 0
+    is the usual level. ``unit_key`` keeps whoever sends it in one arm of an experiment.
     """
 
     model: str
@@ -52,6 +53,8 @@ class InferRequest(msgspec.Struct, gc=False):
     inputs: list[InputTensor]
     outputs: tuple[str, ...] | None = None
     deadline_s: float | None = None
+    priority: int = 0
+    unit_key: str | None = None
 
 
 class ModelState(StrEnum):
@@ -67,7 +70,8 @@ class ModelView(msgspec.Struct):
     """What the outside may know of one loaded version. One object a load: it is replaced, never changed.
 
     ``versions`` are those of the same model that can be asked for explicitly, at the time of the call that gave the
-    view. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
+    view. ``max_rows`` is what one run takes at most (1: requests run alone). ``labels`` are the class names of outputs
+    that have any. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
     """
 
     name: str
@@ -81,6 +85,8 @@ class ModelView(msgspec.Struct):
     is_batchable: bool = False
     exactness: str = "none"
     providers: tuple[str, ...] = ()
+    max_rows: int = 1
+    labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     cache: dict[Any, Any] = msgspec.field(default_factory=dict)
 
 
@@ -93,20 +99,35 @@ class ModelStatus(msgspec.Struct, gc=False):
     reason: str = ""
 
 
+class RunTiming(msgspec.Struct, gc=False):
+    """When one run happened: taken from the queue, inputs gathered, model run; seconds of ``time.monotonic()``.
+
+    The same clock as the loop's. For one request, what lies between its arrival and ``taken_s`` is its time in queue.
+    """
+
+    taken_s: float
+    gathered_s: float
+    ran_s: float
+    rows: int
+    requests: int
+
+
 class BatchOutputs:
     """The outputs of one run, shared by the answers of all requests that were in it.
 
     ``arrays`` are in graph order; where ``is_sliced``, axis 0 of each is ``rows``, and each answer is a row range.
     ``cache`` is for the front ends' own work on the whole batch, keyed as they like; it dies with the batch.
+    ``timing`` is None where nothing was run for it.
     """
 
-    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "rows", "view")
+    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "rows", "timing", "view")
 
     def __init__(self, view: ModelView, arrays: dict[str, np.ndarray[Any, Any]], rows: int, *, is_sliced: bool) -> None:
         self.view = view
         self.arrays = arrays
         self.rows = rows
         self.is_sliced = is_sliced
+        self.timing: RunTiming | None = None
         self.cache: dict[Any, Any] = {}
         self._flat: dict[str, list[Any]] = {}
 
@@ -189,6 +210,48 @@ class Ticket(Protocol):
         """Forget the request: nothing will be delivered, and if it still waits, it takes no room in a batch."""
 
 
+class Tally(msgspec.Struct, gc=False):
+    """So many of something, and how long they took together, in nanoseconds."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class BatchTally(msgspec.Struct, gc=False):
+    """The runs of one size. Times are of runs, not of requests."""
+
+    rows: int
+    compute_input: Tally
+    compute_infer: Tally
+    compute_output: Tally
+
+
+class ModelStatistics(msgspec.Struct, gc=False):
+    """What one version has done since it was first loaded here; counters never go back.
+
+    Requests are counted in ``success``, ``fail`` and ``queue``, rows in ``inference_count``, runs in
+    ``execution_count``; a request's share of the three ``compute_*`` is the whole time of its run, as Triton counts.
+    ``rejected`` are requests that were not admitted, by reason. ``last_inference_ms`` is since 1970, 0 for never.
+    """
+
+    name: str
+    version: str
+    last_inference_ms: int
+    inference_count: int
+    execution_count: int
+    success: Tally
+    fail: Tally
+    queue: Tally
+    compute_input: Tally
+    compute_infer: Tally
+    compute_output: Tally
+    cache_hit: Tally
+    cache_miss: Tally
+    batches: list[BatchTally]
+    rejected: dict[str, int]
+    waiting_rows: int = 0
+
+
 class Engine(Protocol):
     """Answers requests. Everything is called on the loop's thread."""
 
@@ -204,6 +267,25 @@ class Engine(Protocol):
 
     def models(self) -> Sequence[ModelStatus]:
         """Every version that is loaded, loading or failed, and names that have none yet; by name and version."""
+
+    def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
+        """What each loaded version has done, by name and version; of one model, or one version of it.
+
+        Raises NotFound for a model or version that is not known.
+        """
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        """Load ``versions`` of ``model`` beside what is loaded, or (None) what stands in its stages, again if need be.
+
+        Returns when they answer. Raises NotFound, Unsupported where there is nothing to load from, and the reason why a
+        version cannot be loaded; what was loaded before goes on answering.
+        """
+
+    async def unload(self, model: str) -> None:
+        """Let every version of ``model`` finish what it has and go; it is not ready until it is loaded again.
+
+        Returns when the last request is answered. Raises NotFound.
+        """
 
     def is_live(self) -> bool:
         """Whether the process can answer at all."""

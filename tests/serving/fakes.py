@@ -19,6 +19,7 @@ from mlserve.serving.seam import (
     InferRequest,
     InputTensor,
     ModelState,
+    ModelStatistics,
     ModelStatus,
     ModelView,
 )
@@ -57,6 +58,9 @@ class FakeEngine:
     refuse: MlserveError | Exception | None = None
     tickets: list[FakeTicket] = field(default_factory=list)
     statuses: list[ModelStatus] = field(default_factory=list)
+    counted: list[ModelStatistics] = field(default_factory=list)
+    loads: list[tuple[str, Sequence[int] | None]] = field(default_factory=list)
+    unloads: list[str] = field(default_factory=list)
 
     def add(self, model: FakeModel) -> FakeModel:
         self.models_by_key[model.view.name, None] = model
@@ -96,6 +100,24 @@ class FakeEngine:
 
     def models(self) -> Sequence[ModelStatus]:
         return self.statuses
+
+    def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
+        if model is not None:
+            self._find(model, version)
+        return [
+            one
+            for one in self.counted
+            if (model is None or one.name == model) and (version is None or one.version == str(version))
+        ]
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+        self.loads.append((model, versions))
+
+    async def unload(self, model: str) -> None:
+        self._find(model, None)
+        self.unloads.append(model)
 
     def is_live(self) -> bool:
         return self.live

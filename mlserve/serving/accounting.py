@@ -1,0 +1,116 @@
+"""What each version has done: counted once a run, told as statistics and metrics.
+
+    run ─► Account.note_run ─┬─► counters and times, summed at once
+                             └─► each request's two times, put aside and folded into histograms many at a time
+
+Nothing here is done for a request alone but one subtraction; an account outlives a swap, so counters never go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import time
+
+from mlserve.serving.batching import Waiting
+from mlserve.serving.seam import BatchTally, ModelStatistics, RunTiming, Tally
+
+_NS = 1e9
+
+
+@dataclass(slots=True)
+class Account:
+    """One version's counters. Changed on the loop's thread only."""
+
+    name: str
+    version: int
+    rows: int = 0
+    runs: int = 0
+    last_s: float = 0.0
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    compute_input: Tally = field(default_factory=Tally)
+    compute_infer: Tally = field(default_factory=Tally)
+    compute_output: Tally = field(default_factory=Tally)
+    cache_hit: Tally = field(default_factory=Tally)
+    cache_miss: Tally = field(default_factory=Tally)
+    batches: dict[int, BatchTally] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    def note_run(self, batch: Sequence[Waiting], timing: RunTiming, delivered_s: float) -> None:
+        """A run whose answers were handed over at ``delivered_s``, on the clock of ``timing``."""
+        requests = len(batch)
+        arrived_s = sum([waiting.arrived_s for waiting in batch])
+        gather_ns = int(_NS * (timing.gathered_s - timing.taken_s))
+        run_ns = int(_NS * (timing.ran_s - timing.gathered_s))
+        encode_ns = int(_NS * (delivered_s - timing.ran_s))
+        self.rows += timing.rows
+        self.runs += 1
+        self.last_s = time()
+        _add(self.success, requests, int(_NS * (requests * delivered_s - arrived_s)))
+        _add(self.queue, requests, int(_NS * (requests * timing.taken_s - arrived_s)))
+        _add(self.compute_input, requests, requests * gather_ns)
+        _add(self.compute_infer, requests, requests * run_ns)
+        _add(self.compute_output, requests, requests * encode_ns)
+        size = self.batches.get(timing.rows)
+        if size is None:
+            size = self.batches[timing.rows] = BatchTally(timing.rows, Tally(), Tally(), Tally())
+        _add(size.compute_input, 1, gather_ns)
+        _add(size.compute_infer, 1, run_ns)
+        _add(size.compute_output, 1, encode_ns)
+
+    def note_failure(self, waiting: Waiting, failed_s: float) -> None:
+        """A request that was admitted and got an error, at ``failed_s`` on the clock of its arrival."""
+        _add(self.fail, 1, int(_NS * (failed_s - waiting.arrived_s)))
+
+    def note_rejection(self, reason: str) -> None:
+        """A request that was not admitted. ``reason`` is one word of a small set, such as "queue_full"."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+    def statistics(self, waiting_rows: int = 0) -> ModelStatistics:
+        """A copy for whoever asks."""
+        return ModelStatistics(
+            name=self.name,
+            version=str(self.version),
+            last_inference_ms=int(1e3 * self.last_s),
+            inference_count=self.rows,
+            execution_count=self.runs,
+            success=_copy(self.success),
+            fail=_copy(self.fail),
+            queue=_copy(self.queue),
+            compute_input=_copy(self.compute_input),
+            compute_infer=_copy(self.compute_infer),
+            compute_output=_copy(self.compute_output),
+            cache_hit=_copy(self.cache_hit),
+            cache_miss=_copy(self.cache_miss),
+            batches=[
+                BatchTally(rows, _copy(size.compute_input), _copy(size.compute_infer), _copy(size.compute_output))
+                for rows, size in sorted(self.batches.items())
+            ],
+            rejected=dict(self.rejected),
+            waiting_rows=waiting_rows,
+        )
+
+
+class Accounts:
+    """The accounts of all versions that were ever loaded, by name and version."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[tuple[str, int], Account] = {}
+
+    def of(self, name: str, version: int) -> Account:
+        """The account of a version, opened when first asked for."""
+        account = self._accounts.get((name, version))
+        if account is None:
+            account = self._accounts[name, version] = Account(name, version)
+        return account
+
+
+def _add(tally: Tally, count: int, ns: int) -> None:
+    tally.count += count
+    tally.ns += ns
+
+
+def _copy(tally: Tally) -> Tally:
+    return Tally(tally.count, tally.ns)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from mlserve.errors import InvalidInput, PayloadTooLarge, Unavailable
+from mlserve.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
 from mlserve.serving.http.exchanges import Exchange
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.limits import Limits
@@ -21,12 +22,21 @@ from mlserve.serving.seam import Engine
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
+Metrics = Callable[[], Awaitable[bytes]]
+"""The text that /metrics answers with."""
+
+_METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
 class Answering:
-    """Answers requests with an engine. ``clock`` is the loop's, in seconds."""
+    """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none."""
 
-    __slots__ = ("_clock", "_documents", "_engine", "_max_body_bytes", "_max_depth", "_max_json_bytes")
+    __slots__ = ("_clock", "_documents", "_engine", "_later", "_max_body_bytes", "_max_depth", "_max_json_bytes",
+                 "_metrics", "_under_way")  # fmt: skip
 
-    def __init__(self, engine: Engine, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, clock: Callable[[], float], metrics: Metrics | None = None
+    ) -> None:
         self._engine = engine
         self._max_body_bytes = limits.max_body_bytes
         self._max_json_bytes = limits.max_json_bytes
@@ -41,6 +51,9 @@ class Answering:
             Action.MODEL_READY: self._model_ready,
             Action.INDEX: self._index,
         }
+        self._later: dict[Action, Callable[[Route, bytes], Awaitable[Reply]]] = {Action.METRICS: self._metrics_text}
+        self._metrics = metrics
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def begin(self, exchange: Exchange, head: Head, body: bytes) -> None:
         """Start on a request: afterwards its exchange has a reply, or a ticket and will be delivered to."""
@@ -50,10 +63,18 @@ class Answering:
                 exchange.write(route)
             elif head.is_infer:
                 self._infer(exchange, head, route, body)
+            elif route.action in self._later:
+                self._start(exchange, self._later[route.action](route, body))
             else:
                 exchange.write(self._documents[route.action](route, body))
         except Exception as error:  # ours become replies; a bug must not cost the client its connection
             exchange.fail(error)
+
+    def _start(self, exchange: Exchange, work: Awaitable[Reply]) -> None:
+        """Answer when ``work`` is done; it is finished even if the client has gone by then."""
+        task = asyncio.ensure_future(_answer_with(exchange, work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         if head.encoding is not None:
@@ -99,6 +120,11 @@ class Answering:
     def _index(self, route: Route, body: bytes) -> Reply:
         return document(repository_index(self._engine.models(), only_ready=self._asks_for_ready(body)))
 
+    async def _metrics_text(self, route: Route, body: bytes) -> Reply:
+        if self._metrics is None:
+            raise NotFound("there are no metrics here", hint="serve.metrics is off")
+        return Reply(200, await self._metrics(), content_type=_METRICS_TYPE)
+
     def _asks_for_ready(self, body: bytes) -> bool:
         if not body.strip():
             return False
@@ -107,6 +133,14 @@ class Answering:
             return msgspec.json.decode(body, type=_IndexRequest).ready
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidInput('the body is not JSON such as {"ready": true}') from error
+
+
+async def _answer_with(exchange: Exchange, work: Awaitable[Reply]) -> None:
+    try:
+        exchange.write(await work)
+    except Exception as error:
+        exchange.fail(error)
+    exchange.line.finish(exchange)
 
 
 class _IndexRequest(msgspec.Struct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import msgspec
 
 from mlserve.errors import MlserveError
 from mlserve.serving.http.heads import Head
-from mlserve.serving.http.replies import INTERNAL, JSON, Reply, StatusLines, failed
+from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.encoding import encode_answer, encode_plain
 from mlserve.serving.seam import Answer, Ticket
@@ -26,13 +27,18 @@ _ID_BYTES = 128
 class Common(msgspec.Struct):
     """What all exchanges of a front end share. ``is_draining``: each reply is the last of its connection.
 
-    Requests that bring no id get ``prefix``, which is the process's own, and a number.
+    Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status.
     """
 
     lines: StatusLines
     prefix: bytes
     is_draining: bool = False
     numbered: int = 0
+    refused: dict[int, int] = msgspec.field(default_factory=dict)
+
+    def note_refusal(self, status: int) -> None:
+        """Count a reply of 400 or above."""
+        self.refused[status] = self.refused.get(status, 0) + 1
 
     def next_id(self) -> bytes:
         self.numbered += 1
@@ -117,7 +123,13 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     def write(self, reply: Reply) -> None:
         """Make the pieces of ``reply``; a HEAD request gets its head alone."""
         self.is_last = self.is_last or reply.is_last
-        opening = self.common.lines.of(reply.status, JSON) + reply.headers + self._closing_lines(len(reply.body))
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            self.common.note_refusal(reply.status)
+        opening = (
+            self.common.lines.of(reply.status, reply.content_type)
+            + reply.headers
+            + self._closing_lines(len(reply.body))
+        )
         is_head = self.head is not None and self.head.method == b"HEAD"
         self.reply = opening if is_head else opening + reply.body
 

@@ -22,6 +22,7 @@ class Action(Enum):
     MODEL_READY = auto()
     INFER = auto()
     INDEX = auto()
+    METRICS = auto()
 
 
 class Route(msgspec.Struct, gc=False, frozen=True):
@@ -39,6 +40,7 @@ _FIXED = {
     "/v2/health/live": (Action.LIVE, _READS),
     "/v2/health/ready": (Action.READY, _READS),
     "/v2/models": (Action.MODELS, _READS),
+    "/metrics": (Action.METRICS, _READS),
     "/v2/repository/index": (Action.INDEX, (b"POST",)),
 }
 _OF_MODEL = {

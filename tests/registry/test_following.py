@@ -81,6 +81,7 @@ def test_a_server_that_reported_is_live_until_it_falls_silent(store: Store) -> N
         "started_at": "2026-03-01T12:00:00Z",
         "heartbeat_at": "2026-03-01T12:00:00Z",
         "loaded": [{"name": "fraud", "stage": "production", "generation": 1}],
+        "failures": [],
     }
     assert live_instances(store, at(1)) == []
     assert [item.instance_id for item in live_instances(store, at(1), ttl_s=60)] == ["a"]

@@ -105,11 +105,11 @@ def test_reports_are_what_promote_waits_for(store: Store, artefacts: ArtefactSto
     add_version(store, artefacts, "fraud", MODEL)
     generation = move(store, "fraud:1").generation
 
-    upstream.report({("fraud", "production"): 0}, "ready")
+    upstream.report({("fraud", "production"): 0}, {}, "ready")
     assert [instance.pid for instance in lagging(store, "fraud", Stage.PRODUCTION, generation, NOON)] == [42]
-    upstream.report({("fraud", "production"): generation}, "ready")
+    upstream.report({("fraud", "production"): generation}, {}, "ready")
     assert lagging(store, "fraud", Stage.PRODUCTION, generation, NOON) == []
-    upstream.report({}, GONE)
+    upstream.report({}, {}, GONE)
     assert live_instances(store, NOON) == []
 
 
@@ -117,7 +117,7 @@ def test_who_follows_every_model_is_waited_for_with_each(
     store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
 ) -> None:
     upstream.placements(None)
-    upstream.report({}, "ready")
+    upstream.report({}, {}, "ready")
 
     assert [server.instance_id for server in lagging(store, "any", Stage.PRODUCTION, 1, NOON)] == ["i1"]
 

@@ -34,10 +34,11 @@ LOAD_TIMEOUT_S = 600.0
 
 
 class Repository(Directory):
-    """A directory that loads what is wanted and lets go of the rest. Everything but ``load``, which runs in threads of its own, happens on the loop's thread.
+    """A directory that loads what is wanted and lets go of the rest.
 
-    ``key_input`` is the input that holds a request's unit key, where the request itself has none. ``has_changed`` is
-    set whenever a version begins or ceases to answer or cannot be loaded.
+    Everything but ``load``, which runs in threads of its own, happens on the loop's thread. ``key_input`` is the input
+    that holds a request's unit key, where the request itself has none. ``has_changed`` is set whenever a version begins
+    or ceases to answer or cannot be loaded.
     """
 
     def __init__(

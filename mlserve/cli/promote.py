@@ -18,7 +18,7 @@ def promote(
     to: ToStage,
     traffic: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="The challenger's share of the requests, such as 5%; recorded with the stage."),
+        typer.Option(metavar="SHARE", help="The challenger's share of requests, such as 5%; recorded with the stage."),
     ] = None,
     expect: Annotated[
         str | None,

@@ -23,6 +23,7 @@ Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +38,11 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_queue_rows: Positive = 8192
     metrics: bool = True
+    access_log: Literal["off", "sampled", "all"] = "off"
+    access_log_file: str | None = None
+    access_log_share: Share = 0.01
+    traces: str | None = None
+    trace_share: Share = 0.01
     unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20

@@ -24,6 +24,7 @@ from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, Unsupported, UsageError
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
+from mlserve.serving.accesslog import AccessLog
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Emit, Events
 from mlserve.serving.following import Follower, Upstream
@@ -36,6 +37,7 @@ from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.threads import OneThread
+from mlserve.serving.tracing import TRACES_BY_ENVIRONMENT, Traces, open_traces
 
 log = logging.getLogger(__name__)
 
@@ -152,15 +154,21 @@ class _Parts:
             max_delay_s=settings.max_delay_ms / 1e3,
             on_demand=self.follower,
         )
+        self.observers = _observers(settings, loop)
         self.front = HttpFront(
-            self.engine, limits_of(settings), metrics=self._metrics_text if settings.metrics else None
+            self.engine,
+            limits_of(settings),
+            metrics=self._metrics_text if settings.metrics else None,
+            observers=self.observers,
         )
+        log_of = next((one for one in self.observers if isinstance(one, AccessLog)), None)
         self._sources = Sources(
             self.engine,
             counted,
             connections={"http": lambda: self.front.connections},
             refused={"http": lambda: self.front.refused},
-            dropped={},
+            dropped={} if log_of is None else {"access_log": lambda: log_of.dropped},
+            failures={"http": lambda: self.front.failures},
         )
 
     async def drain(self, drain_s: float, *, is_following: bool) -> None:
@@ -181,7 +189,22 @@ class _Parts:
         """End the threads; one that hangs is left behind."""
         self.lanes.close(timeout_s=1.0)
         self.repository.abandon()
+        for observer in self.observers:
+            observer.close(timeout_s=1.0)
         self.asker.shutdown()
+
+
+def _observers(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> list[AccessLog | Traces]:
+    """Who looks on. Raises InvalidConfig for a log that cannot be written, MissingExtra for traces without theirs."""
+    observers: list[AccessLog | Traces] = []
+    if settings.access_log != "off":
+        file = None if settings.access_log_file is None else Path(settings.access_log_file)
+        share = 1.0 if settings.access_log == "all" else settings.access_log_share
+        observers.append(AccessLog(loop, file, share))
+    if settings.traces is not None:
+        endpoint = None if settings.traces == TRACES_BY_ENVIRONMENT else settings.traces
+        observers.append(open_traces(settings.trace_share, endpoint=endpoint))
+    return observers
 
 
 class _Stopping:

@@ -10,12 +10,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mlserve.core.refs import parse_name
+from mlserve.core.settings import ServeSettings, current_env
 from mlserve.errors import UsageError
 from mlserve.wiring.connecting import App, connect, settings_in_force
 from mlserve.wiring.predicting import is_path
@@ -45,6 +47,8 @@ def serve_targets(
     if settings.grpc_port != "off":
         warn(f"gRPC is not served yet: nothing listens on port {settings.grpc_port}")
         settings = msgspec.structs.replace(settings, grpc_port="off")
+    if settings.traces is None and current_env().get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        settings = _traced(settings, warn)
     files = tuple(Path(target) for target in targets if is_path(target))
     names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
     with ExitStack() as stack:
@@ -54,6 +58,14 @@ def serve_targets(
             upstream = _upstream(app)
         stack.enter_context(_logging_to_stderr())
         return serve(Targets(files, names, upstream), settings, emit)
+
+
+def _traced(settings: ServeSettings, warn: Callable[[str], None]) -> ServeSettings:
+    """Traces to where OpenTelemetry's own variables say, if its packages are there: the variables may be for others."""
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        warn("OTEL_EXPORTER_OTLP_ENDPOINT is set, but there are no traces without: pip install 'mlserve[otel]'")
+        return settings
+    return msgspec.structs.replace(settings, traces="otel")
 
 
 def _name(target: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -38,6 +38,7 @@ class Sources:
     connections: Mapping[str, Callable[[], int]]
     refused: Mapping[str, Callable[[], Mapping[int, int]]]
     dropped: Mapping[str, Callable[[], int]]
+    failures: Mapping[str, Callable[[], Mapping[tuple[str, str], int]]] = field(default_factory=dict)
 
     def families(self) -> list[Family]:
         """Everything that this process has counted. On the loop's thread."""
@@ -89,10 +90,16 @@ class Sources:
             for name, counts in self.refused.items()
             for status, count in sorted(counts().items())
         ]
+        failures = [
+            Point((("protocol", name), ("model", model), ("reason", reason)), float(count))
+            for name, counts in self.failures.items()
+            for (model, reason), count in sorted(counts().items())
+        ]
         dropped = [Point((("what", name),), float(count())) for name, count in self.dropped.items()]
         return [
             Family("mlserve_connections", "gauge", "Clients connected.", connections),
             Family("mlserve_refused_requests", "counter", "Replies that were errors, by status.", refused),
+            Family("mlserve_request_failures", "counter", "Requests that got an error, by reason.", failures),
             Family("mlserve_dropped", "counter", "What was dropped so that no answer had to wait.", dropped),
         ]
 

@@ -10,7 +10,6 @@ that this comes to: well below 100 % means that the load, or the rest of the mac
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import platform
@@ -23,13 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
-import uvloop
 
-from mlserve.bench.load import learn, run_closed_loop
+from mlserve.bench.clients import learn
+from mlserve.bench.load import Load, run_load
 from mlserve.bench.messages import Message, post_json
 from mlserve.errors import Unavailable
 from tests.bench.tabular import rows, save_tabular
@@ -81,7 +80,7 @@ def mlserve(model: Path, core: int) -> Iterator[Server]:
             for row in rows(DISTINCT_ROWS)
         ]
         requests = [post_json(HOST, port, path, body) for body in bodies]
-        yield Server("mlserve", port, process.pid, uvloop.run(learn(HOST, port, requests)))
+        yield Server("mlserve", port, process.pid, learn(HOST, port, requests))
 
 
 @contextmanager
@@ -92,7 +91,7 @@ def handler(model: Path, core: int) -> Iterator[Server]:
         port = free.getsockname()[1]
     with started([sys.executable, "-m", "tests.bench.fastapi_handler", str(model), str(port)], core) as process:
         requests = [post_json(HOST, port, "/predict", {"features": [row]}) for row in rows(DISTINCT_ROWS)]
-        yield Server("fastapi", port, process.pid, uvloop.run(learned_once_up(port, requests)))
+        yield Server("fastapi", port, process.pid, learned_once_up(port, requests))
 
 
 @contextmanager
@@ -108,24 +107,25 @@ def started(command: list[str], core: int) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=60)
 
 
-async def learned_once_up(port: int, requests: list[bytes]) -> list[Message]:
+def learned_once_up(port: int, requests: list[bytes]) -> list[Message]:
     end_s = perf_counter() + 60
     while True:
         try:
-            return await learn(HOST, port, requests)
+            return learn(HOST, port, requests)
         except Unavailable:
             if perf_counter() > end_s:
                 raise
-            await asyncio.sleep(0.05)
+            sleep(0.05)
 
 
 def measured(server: Server, concurrency: int, duration_s: float) -> dict[str, Any]:
     before_s = cpu_s(server.pid)
-    load = run_closed_loop(HOST, server.port, server.messages, concurrency=concurrency, duration_s=duration_s)
-    run = uvloop.run(load)
+    run = run_load(Load(HOST, server.port, server.messages, concurrency, duration_s))
     cpu_us = 1e6 * (cpu_s(server.pid) - before_s) / max(1, run.requests)
     print(f"{server.name:>8} at {concurrency:>2}: {run.rps:>9,.0f} requests/s", file=sys.stderr)
-    return run.to_dict() | {"server": server.name, "cpu_us": cpu_us}
+    p50, p99 = (1e3 * s for s in run.latencies.percentiles_s([0.5, 0.99]))
+    figures = {"concurrency": concurrency, "rps": run.rps, "p50_ms": p50, "p99_ms": p99, "errors": run.failed}
+    return figures | {"server": server.name, "cpu_us": cpu_us}
 
 
 def cpu_s(pid: int) -> float:

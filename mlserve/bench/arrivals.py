@@ -21,8 +21,8 @@ def arrivals(kind: Arrivals, rate: float, duration_s: float, rng: np.random.Gene
     ``uniform`` is one each 1/rate, ``poisson`` independent clients, ``bursty`` a source that switches between silence
     and twice the rate at random (an interrupted Poisson process with the same mean).
 
-    >>> arrivals("uniform", 10, 0.35, np.random.default_rng(0)).tolist()
-    [0.0, 0.1, 0.2, 0.30000000000000004]
+    >>> arrivals("uniform", 4, 0.8, np.random.default_rng(0)).tolist()
+    [0.0, 0.25, 0.5, 0.75]
     """
     if kind == "uniform":
         return np.arange(int(np.ceil(rate * duration_s - 1e-9))) / rate

@@ -22,9 +22,13 @@ RIGHT = ""
 
 
 class Client:
-    """One connection. ``message`` is what was sent last, ``due_s`` when it was due or sent; None: nothing under way."""
+    """One client. ``message`` is under way, or None; ``due_s`` is when it was due, or sent.
 
-    __slots__ = ("due_s", "held", "message", "number", "recv_into", "retry_s", "send", "sock", "unsent")
+    ``sock`` None is one whose server has hung up; it may be connected again from ``retry_s`` on. Where several share a
+    connection, ``verdict`` is what became of the message.
+    """
+
+    __slots__ = ("due_s", "held", "message", "number", "recv_into", "retry_s", "send", "sock", "unsent", "verdict")
 
     recv_into: Callable[[bytearray], int]
     send: Callable[[bytes | memoryview], int]
@@ -36,6 +40,7 @@ class Client:
         self.retry_s = 0.0
         self.held = bytearray()
         self.unsent: memoryview | None = None
+        self.verdict: str | None = None
         self.sock: socket.socket | None = None
 
 

@@ -1,4 +1,4 @@
-"""Load over HTTP: closed loop (so many clients, each asks again when it is answered) and open loop (on a schedule).
+"""Load over HTTP or gRPC: closed loop (each client asks again when it is answered) and open loop (on a schedule).
 
 An open loop's requests are due at times fixed in advance, and each latency counts from then: what a stalled server
 keeps waiting is counted with all of its wait, also where no connection was free to ask on (Tene, "How NOT to Measure
@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter, process_time, sleep
+from typing import Protocol
 
 from mlserve.bench.arrivals import Offsets
 from mlserve.bench.clients import RIGHT, Client, Clients
+from mlserve.bench.grpc_clients import GrpcClients
 from mlserve.bench.messages import Message
 from mlserve.bench.outcomes import REFUSED, UNANSWERED, Outcome
+from mlserve.bench.stretches import Stretch
 from mlserve.errors import Unavailable
 
 _TURN_S = 0.1
@@ -28,51 +31,71 @@ _SET_TIMERSLACK = 29
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one generator is to do. ``due`` None is a closed loop; else the times of an open loop, from the start.
+    """A stretch of load for one server, over HTTP or, with the path of its method in ``grpc``, over gRPC.
 
-    What was asked in time may be answered ``drain_s`` later; then it is unanswered.
-    ``start_s`` on the clock of ``perf_counter``, which processes share, is when it begins; 0 is at once.
+    ``start_s``, on the clock that processes share, is when it begins (0: now).
     """
 
     host: str
     port: int
     messages: Sequence[Message]
-    concurrency: int
-    duration_s: float
-    warmup_s: float = 0.0
-    due: Offsets | None = None
-    drain_s: float = 5.0
+    stretch: Stretch
+    grpc: str | None = None
     start_s: float = 0.0
+
+
+class ClientSet(Protocol):
+    """Clients of one server, of whatever protocol; see ``clients.Clients``."""
+
+    all: list[Client]
+
+    def close(self) -> None: ...
+
+    def connect(self, client: Client) -> None: ...
+
+    def ready(self, timeout_s: float) -> list[Client]: ...
+
+    def ask(self, client: Client, message: Message, due_s: float) -> None: ...
+
+    def take(self, client: Client) -> str | None: ...
 
 
 def run_load(load: Load, on_turn: Callable[[], None] = lambda: None) -> Outcome:
     """Do ``load``; ``on_turn`` is called some times a second. Raises Unavailable if the clients cannot connect."""
-    clients = Clients(load.host, load.port, load.concurrency)
+    stretch = load.stretch
+    clients = _clients(load)
     try:
         while (left_s := load.start_s - perf_counter()) > 0:
             sleep(left_s)
         with _without_collector(), _fine_timers():
             began_s = process_time()
             generator = _Generator(load, clients, on_turn)
-            outcome = generator.run_closed() if load.due is None else generator.run_open(load.due)
+            outcome = generator.run_closed() if stretch.due is None else generator.run_open(stretch.due)
             outcome.cpu_s = process_time() - began_s
         return outcome
     finally:
         clients.close()
 
 
-class _Generator:
-    """One load under way: what closed and open loop have in common."""
+def _clients(load: Load) -> ClientSet:
+    count = load.stretch.concurrency
+    if load.grpc is None:
+        return Clients(load.host, load.port, count)
+    return GrpcClients(load.host, load.port, count, load.grpc)
 
-    def __init__(self, load: Load, clients: Clients, on_turn: Callable[[], None]) -> None:
+
+class _Generator:
+    """One load under way."""
+
+    def __init__(self, load: Load, clients: ClientSet, on_turn: Callable[[], None]) -> None:
         self._clients = clients
         self._messages = load.messages
         self._on_turn = on_turn
         self._began_s = self._turned_s = perf_counter()
-        self._counted_from_s = self._began_s + load.warmup_s
-        self._end_s = self._counted_from_s + load.duration_s
-        self._drain_s = load.drain_s
-        self._outcome = Outcome(load.duration_s)
+        self._counted_from_s = self._began_s + load.stretch.warmup_s
+        self._end_s = self._counted_from_s + load.stretch.duration_s
+        self._drain_s = load.stretch.drain_s
+        self._outcome = Outcome(load.stretch.duration_s)
         self._down: list[Client] = []
 
     def run_closed(self) -> Outcome:

@@ -65,6 +65,12 @@ def learned(request: bytes, reply: bytes, where: str) -> Message:
     return Message(request, _END + found.body)
 
 
+def constant_reply(message: Message) -> bytes:
+    """A reply to ``message`` as a server would give it, headers of ours and the body that was learnt."""
+    body = (message.ending or _END)[len(_END) :]
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d" % len(body) + _END + body
+
+
 def received(data: bytes | bytearray) -> Received | None:
     """The reply that ``data`` begins with, or None while it isn't whole; by its length, or in chunks.
 

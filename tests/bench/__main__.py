@@ -30,6 +30,7 @@ import numpy as np
 from mlserve.bench.clients import learn
 from mlserve.bench.load import Load, run_load
 from mlserve.bench.messages import Message, post_json
+from mlserve.bench.stretches import Stretch
 from mlserve.errors import Unavailable
 from tests.bench.tabular import rows, save_tabular
 
@@ -120,7 +121,7 @@ def learned_once_up(port: int, requests: list[bytes]) -> list[Message]:
 
 def measured(server: Server, concurrency: int, duration_s: float) -> dict[str, Any]:
     before_s = cpu_s(server.pid)
-    run = run_load(Load(HOST, server.port, server.messages, concurrency, duration_s))
+    run = run_load(Load(HOST, server.port, server.messages, Stretch(concurrency, duration_s)))
     cpu_us = 1e6 * (cpu_s(server.pid) - before_s) / max(1, run.requests)
     print(f"{server.name:>8} at {concurrency:>2}: {run.rps:>9,.0f} requests/s", file=sys.stderr)
     p50, p99 = (1e3 * s for s in run.latencies.percentiles_s([0.5, 0.99]))

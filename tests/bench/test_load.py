@@ -17,6 +17,7 @@ from mlserve.bench.clients import learn
 from mlserve.bench.load import Load, run_load
 from mlserve.bench.messages import Message, post_json
 from mlserve.bench.outcomes import LOST, REFUSED, WRONG, Outcome
+from mlserve.bench.stretches import Stretch
 from mlserve.errors import InvalidInput, Unavailable
 from tests.serving.fakes import FakeEngine, doubling
 from tests.serving.http.fronts import Front, fronting
@@ -41,7 +42,7 @@ def ask(front: Front, *rows: float, model: str = "fraud") -> list[bytes]:
 
 
 def measure(port: int, messages: list[Message], concurrency: int = 3, duration_s: float = 0.2) -> Outcome:
-    return run_load(Load(HOST, port, messages, concurrency, duration_s, warmup_s=0.05))
+    return run_load(Load(HOST, port, messages, Stretch(concurrency, duration_s, warmup_s=0.05)))
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def test_answers_that_belong_to_another_request_are_failures(front: Front, due: 
     one, two = learn(HOST, front.port, ask(front, 1, 2))
     swapped = [replace(one, ending=two.ending), replace(two, ending=one.ending)]
 
-    found = run_load(Load(HOST, front.port, swapped, 3, 0.3, due=due))
+    found = run_load(Load(HOST, front.port, swapped, Stretch(3, 0.3, due=due)))
 
     assert found.failures.keys() == {WRONG}
     assert found.answered == 0
@@ -160,7 +161,7 @@ def test_a_server_that_goes_away_is_refusing_until_it_is_back() -> None:
         port = listener.getsockname()[1]
         gone = threading.Timer(0.1, listener.close)
         gone.start()
-        found = run_load(Load(HOST, port, [HI], 1, 0.3, due=UNIFORM[:1]))
+        found = run_load(Load(HOST, port, [HI], Stretch(1, 0.3, due=UNIFORM[:1])))
         gone.join()
 
     assert found.failures.keys() <= {LOST, REFUSED}
@@ -196,7 +197,7 @@ def test_a_chunked_reply_is_taken_as_a_whole() -> None:
 
 def test_an_open_loop_asks_all_that_is_due_and_no_more() -> None:
     with serving(in_turn(REPLY)) as port:
-        found = run_load(Load(HOST, port, [HI], 4, 0.2, warmup_s=0.1, due=UNIFORM))
+        found = run_load(Load(HOST, port, [HI], Stretch(4, 0.2, warmup_s=0.1, due=UNIFORM)))
 
     # Those due in the first tenth of a second are warm-up.
     assert (found.answered, found.failed) == (20, 0)
@@ -208,8 +209,8 @@ def test_what_a_stalled_server_keeps_waiting_counts_with_all_of_its_wait() -> No
         in_turn(REPLY, lambda number: 0.2 if number == 0 else 0.0)(client)
 
     with serving(talk_with_a_stall) as port:
-        closed = run_load(Load(HOST, port, [HI], 1, 0.3))
-        open_ = run_load(Load(HOST, port, [HI], 1, 0.3, due=UNIFORM))
+        closed = run_load(Load(HOST, port, [HI], Stretch(1, 0.3)))
+        open_ = run_load(Load(HOST, port, [HI], Stretch(1, 0.3, due=UNIFORM)))
 
     # One client, one stall of 0.2 s. The closed loop waits with the server and notes it once; twenty more requests
     # were due meanwhile, and their users waited too.
@@ -220,8 +221,8 @@ def test_what_a_stalled_server_keeps_waiting_counts_with_all_of_its_wait() -> No
 
 def test_what_is_never_answered_is_a_failure() -> None:
     with serving(in_turn(REPLY, lambda number: 60.0)) as port:
-        closed = run_load(Load(HOST, port, [HI], 2, 0.1, drain_s=0.05))
-        open_ = run_load(Load(HOST, port, [HI], 2, 0.3, drain_s=0.05, due=UNIFORM))
+        closed = run_load(Load(HOST, port, [HI], Stretch(2, 0.1, drain_s=0.05)))
+        open_ = run_load(Load(HOST, port, [HI], Stretch(2, 0.3, drain_s=0.05, due=UNIFORM)))
 
     assert dict(closed.failures) == {"unanswered": 2}
     assert dict(open_.failures) == {"unanswered": len(UNIFORM)}

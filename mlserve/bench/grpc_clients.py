@@ -119,7 +119,6 @@ class _Connection:
             self._windows.pop(stream, None)
             client.verdict = _verdict(client, payload if kind == http2.HEADERS else b"")
             client.held.clear()
-            client.message = None
             ended.append(client)
 
     def _control(self, found: http2.Frame) -> bool:
@@ -216,7 +215,7 @@ class GrpcClients:
 
     def take(self, client: Client) -> str | None:
         """The verdict on the call of ``client`` that has ended."""
-        verdict, client.verdict = client.verdict, None
+        verdict, client.verdict, client.message = client.verdict, None, None
         return verdict
 
     def _connected(self) -> _Connection:
@@ -236,7 +235,7 @@ class GrpcClients:
         connection.sock.close()
         for client in connection.users:
             client.verdict = LOST if client.message is not None else None
-            client.sock, client.message = None, None
+            client.sock = None
         return connection.users
 
 

@@ -52,7 +52,7 @@ def measure(driver: Driver, plan: Plan, progress: Progress = silent) -> list[Run
     ceilings: dict[int, float] = {}
     for concurrency in dict.fromkeys(point.concurrency for point in plan.points):
         steps.begin("the generator's own ceiling")
-        ceilings[concurrency] = driver.ceiling(Stretch(concurrency, CEILING_S, _SETTLE_S)).rps
+        ceilings[concurrency] = driver.ceiling(Stretch(concurrency, min(CEILING_S, plan.duration_s), _SETTLE_S)).rps
     return [
         run_of(
             point,

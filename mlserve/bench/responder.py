@@ -82,7 +82,7 @@ class ConstantGrpc(asyncio.Protocol):
                 self._received = data
                 return
             self._is_greeted, start = True, len(http2.PREFACE)
-        out = []
+        out: list[bytes] = []
         rest = data[start:]
         for found in http2.frames(rest):
             if isinstance(found, int):

@@ -25,7 +25,8 @@ class Point:
     rate: float | None = None
 
     def __str__(self) -> str:
-        return f"concurrency {self.concurrency}" if self.rate is None else f"{self.rate:g} requests/s"
+        clients = "client" if self.concurrency == 1 else "clients"
+        return f"{self.concurrency} {clients}" if self.rate is None else f"{self.rate:g}/s due"
 
 
 @dataclass(frozen=True, slots=True)

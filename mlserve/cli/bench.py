@@ -24,6 +24,7 @@ from mlserve.core.settings import Device
 from mlserve.errors import UsageError
 
 if TYPE_CHECKING:
+    from mlserve.bench.measuring import Plan
     from mlserve.bench.runs import Point, Run
 
 CONCURRENCY = "1,8,64"
@@ -141,7 +142,8 @@ def bench(
         )
     if report is not None:
         write_report(found, report)
-    out.table(_columns(plan.slo is not None), _lines(found.runs), document=found.to_dict(), made=_made(report))
+    made = [] if report is None else [str(report)]
+    out.table(_columns(plan), [_line(run) for run in found.runs], document=found.to_dict(), made=made)
     for run in found.runs:
         _warn_of(out, run)
     out.picture([(str(run.point), run.curve_ms()) for run in found.runs])
@@ -176,32 +178,29 @@ def _numbers(text: str | None, option: str, *, whole: bool) -> list[float]:
     return list(dict.fromkeys(numbers))
 
 
-def _columns(has_slo: bool) -> list[str]:
-    columns = ["load", "requests", "errors", "req/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms"]
-    return [*columns, *(["goodput/s", "slo"] if has_slo else []), "cost per million", "ceiling/s"]
-
-
-def _lines(runs: Any) -> list[dict[str, Any]]:
-    return [_line(run) for run in runs]
+def _columns(plan: Plan) -> list[str]:
+    columns = ["load", "requests", "errors", "per s", "±", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms"]
+    within = [f"in {1e3 * plan.slo.limit_s:g} ms/s", "slo"] if plan.slo else []
+    return [*columns, *within, *(["per million"] if plan.price_per_hour is not None else []), "ceiling"]
 
 
 def _line(run: Run) -> dict[str, Any]:
     document = run.to_dict()
     interval = document["rps_interval"]
-    spread = f" ± {(interval[1] - interval[0]) / 2:,.0f}" if interval else ""
-    return {
+    goodput = {f"in {1e3 * run.slo.limit_s:g} ms/s": _short(document["goodput_rps"])} if run.slo else {}
+    return goodput | {
         "load": str(run.point),
         "requests": document["requests"],
         "errors": document["errors"],
-        "req/s": f"{document['rps']:,.0f}{spread}" if document["rps"] >= 100 else f"{document['rps']:.3g}{spread}",
+        "per s": _short(document["rps"]),
+        "±": _short((interval[1] - interval[0]) / 2) if interval else None,
         "p50 ms": _short(document["p50_ms"]),
         "p90 ms": _short(document["p90_ms"]),
         "p99 ms": _short(document["p99_ms"]),
         "p99.9 ms": _short(document["p999_ms"]),
-        "goodput/s": _short(document["goodput_rps"]),
         "slo": {True: "met", False: "missed", None: None}[document["slo_met"]],
-        "cost per million": document["cost_per_million"],
-        "ceiling/s": _short(document["generator_ceiling_rps"]),
+        "per million": document["cost_per_million"],
+        "ceiling": _short(document["generator_ceiling_rps"]),
     }
 
 
@@ -218,7 +217,3 @@ def _warn_of(out: Output, run: Run) -> None:
     if run.whole.failed:
         kinds = ", ".join(f"{kind} × {count}" for kind, count in run.whole.failures.most_common())
         out.warn(f"at {run.point} {run.whole.failed} requests were not answered rightly: {kinds}")
-
-
-def _made(report: Path | None) -> list[str]:
-    return [] if report is None else [str(report)]

@@ -12,10 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import time
 
+import numpy as np
+
+from mlserve.core.histograms import ROWS, SECONDS, Histogram
 from mlserve.serving.batching import Waiting
 from mlserve.serving.seam import BatchTally, ModelStatistics, RunTiming, Tally
 
 _NS = 1e9
+_FOLD = 4096
+"""Requests whose times are put aside before they are folded into histograms."""
 
 
 @dataclass(slots=True)
@@ -37,11 +42,20 @@ class Account:
     cache_miss: Tally = field(default_factory=Tally)
     batches: dict[int, BatchTally] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(
+        default_factory=lambda: {
+            **{name: Histogram.over(SECONDS) for name in ("request", "queue", "compute", "encode")},
+            "rows": Histogram.over(ROWS),
+        }
+    )
+    _arrivals_s: list[float] = field(default_factory=list)
+    _runs: list[tuple[int, float, float]] = field(default_factory=list)
 
     def note_run(self, batch: Sequence[Waiting], timing: RunTiming, delivered_s: float) -> None:
         """A run whose answers were handed over at ``delivered_s``, on the clock of ``timing``."""
         requests = len(batch)
-        arrived_s = sum([waiting.arrived_s for waiting in batch])
+        arrivals_s = [waiting.arrived_s for waiting in batch]
+        arrived_s = sum(arrivals_s)
         gather_ns = int(_NS * (timing.gathered_s - timing.taken_s))
         run_ns = int(_NS * (timing.ran_s - timing.gathered_s))
         encode_ns = int(_NS * (delivered_s - timing.ran_s))
@@ -59,6 +73,14 @@ class Account:
         _add(size.compute_input, 1, gather_ns)
         _add(size.compute_infer, 1, run_ns)
         _add(size.compute_output, 1, encode_ns)
+        self._arrivals_s += arrivals_s
+        self._runs.append((requests, timing.taken_s, delivered_s))
+        histograms = self.histograms
+        histograms["compute"].add(timing.ran_s - timing.gathered_s)
+        histograms["encode"].add(delivered_s - timing.ran_s)
+        histograms["rows"].add(timing.rows)
+        if len(self._arrivals_s) >= _FOLD:
+            self._fold()
 
     def note_failure(self, waiting: Waiting, failed_s: float) -> None:
         """A request that was admitted and got an error, at ``failed_s`` on the clock of its arrival."""
@@ -70,6 +92,7 @@ class Account:
 
     def statistics(self, waiting_rows: int = 0) -> ModelStatistics:
         """A copy for whoever asks."""
+        self._fold()
         return ModelStatistics(
             name=self.name,
             version=str(self.version),
@@ -89,8 +112,20 @@ class Account:
                 for rows, size in sorted(self.batches.items())
             ],
             rejected=dict(self.rejected),
+            histograms={name: histogram.copy() for name, histogram in self.histograms.items()},
             waiting_rows=waiting_rows,
         )
+
+    def _fold(self) -> None:
+        """Bring what was put aside into the histograms of single requests."""
+        if not self._runs:
+            return
+        counts, taken_s, delivered_s = zip(*self._runs, strict=True)
+        arrivals_s = np.array(self._arrivals_s)
+        self.histograms["queue"].add_many(np.repeat(taken_s, counts) - arrivals_s)
+        self.histograms["request"].add_many(np.repeat(delivered_s, counts) - arrivals_s)
+        self._arrivals_s.clear()
+        self._runs.clear()
 
 
 class Accounts:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic, thread_time
 
@@ -68,6 +68,18 @@ class BatchingEngine:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
         return waiting
+
+    def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> Waiting:
+        """One part, and the end; see ``seam.Engine.stream``."""
+
+        def deliver_whole(outcome: Answer | Exception) -> None:
+            if isinstance(outcome, Exception):
+                end(outcome)
+            else:
+                deliver(outcome)
+                end(None)
+
+        return self.infer(request, deliver_whole)
 
     def view(self, model: str, version: int | None = None) -> ModelView:
         return self._repository.find(model, version).view

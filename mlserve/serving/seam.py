@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from mlserve.core.dtypes import DType
+from mlserve.core.histograms import Histogram
 from mlserve.core.tensors import Signature
 
 PLATFORM = "onnxruntime_onnx"
@@ -231,7 +232,9 @@ class ModelStatistics(msgspec.Struct, gc=False):
 
     Requests are counted in ``success``, ``fail`` and ``queue``, rows in ``inference_count``, runs in
     ``execution_count``; a request's share of the three ``compute_*`` is the whole time of its run, as Triton counts.
-    ``rejected`` are requests that were not admitted, by reason. ``last_inference_ms`` is since 1970, 0 for never.
+    ``rejected`` are requests that were not admitted, by reason. ``histograms`` are seconds of each request in "request"
+    and "queue", seconds of each run in "compute" and "encode", and rows of each run in "rows".
+    ``last_inference_ms`` is since 1970, 0 for never.
     """
 
     name: str
@@ -249,6 +252,7 @@ class ModelStatistics(msgspec.Struct, gc=False):
     cache_miss: Tally
     batches: list[BatchTally]
     rejected: dict[str, int]
+    histograms: dict[str, Histogram]
     waiting_rows: int = 0
 
 
@@ -260,6 +264,13 @@ class Engine(Protocol):
 
         Raises NotFound (model or version), Unavailable (known, not ready), Overloaded (queue full), InvalidInput
         (tensors that do not fit the signature); then nothing is delivered.
+        """
+
+    def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> Ticket:
+        """Admit ``request`` for an answer in parts: ``deliver`` is called for each, then ``end`` once, with None or why
+        it ended early. Neither is called from within this call. Raises as ``infer``.
+
+        A model that computes its answer at once gives one part; a runner of language models gives one a token or so.
         """
 
     def view(self, model: str, version: int | None = None) -> ModelView:

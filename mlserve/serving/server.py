@@ -31,6 +31,9 @@ from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import limits_of
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loading import Fetched, LoadOptions, Wanted, load_version
+from mlserve.serving.metrics.collecting import Sources
+from mlserve.serving.metrics.events import EventCounts
+from mlserve.serving.metrics.exposition import text_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.threads import OneThread
 
@@ -124,7 +127,8 @@ class _Parts:
         self.lanes = Lanes(plan.lanes, loop)
         options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
         names = [*(one.name for one in fixed), *(targets.names or ())]
-        self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=events)
+        counted = EventCounts(events)
+        self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=counted)
         self.engine = BatchingEngine(
             self.repository,
             self.lanes,
@@ -139,9 +143,18 @@ class _Parts:
             names=targets.names,
             executor=self.asker,
             poll_s=settings.poll_s,
-            on_event=events,
+            on_event=counted,
         )
-        self.front = HttpFront(self.engine, limits_of(settings))
+        self.front = HttpFront(
+            self.engine, limits_of(settings), metrics=self._metrics_text if settings.metrics else None
+        )
+        self._sources = Sources(
+            self.engine,
+            counted,
+            connections={"http": lambda: self.front.connections},
+            refused={"http": lambda: self.front.refused},
+            dropped={},
+        )
 
     async def drain(self, drain_s: float, *, is_following: bool) -> None:
         """Not ready, nobody new, what is under way finished, and the registry told; as long as each may take."""
@@ -153,6 +166,9 @@ class _Parts:
         if leaving is not None:
             # A registry that hangs forgets this server by itself, when it has not heard of it for a while.
             await asyncio.wait((leaving,), timeout=GOODBYE_S)
+
+    async def _metrics_text(self) -> bytes:
+        return text_of(self._sources.families())
 
     def close(self) -> None:
         """End the threads; one that hangs is left behind."""

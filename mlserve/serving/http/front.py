@@ -7,9 +7,10 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 
 from mlserve.errors import Unavailable
-from mlserve.serving.http.answering import Answering
+from mlserve.serving.http.answering import Answering, Metrics
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
@@ -24,8 +25,9 @@ _IDLE_GRACE_S = 0.5
 class HttpFront:
     """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it."""
 
-    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+    def __init__(self, engine: Engine, limits: Limits | None = None, *, metrics: Metrics | None = None) -> None:
         self._engine = engine
+        self._metrics = metrics
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
         self._heads = Heads(self._limits)
@@ -39,6 +41,11 @@ class HttpFront:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def refused(self) -> Mapping[int, int]:
+        """How many replies had each status of 400 or above."""
+        return self._common.refused
 
     async def listen(
         self,
@@ -54,7 +61,7 @@ class HttpFront:
         Raises Unavailable if the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        answering = Answering(self._engine, self._limits, loop.time)
+        answering = Answering(self._engine, self._limits, loop.time, self._metrics)
 
         def connection() -> Connection:
             return Connection(answering, self._common, self._limits, self._heads, self._made, self._lost)

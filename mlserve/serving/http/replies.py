@@ -26,6 +26,7 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
     headers: bytes = b""
     is_last: bool = False
+    content_type: bytes = JSON
 
 
 def document(body: bytes) -> Reply:

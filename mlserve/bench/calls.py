@@ -91,14 +91,24 @@ class _Calls:
             return
         if due_s >= self._counted_from_s:
             if verdict is RIGHT:
-                self.outcome.latencies.add(now_s - due_s)
+                self._note(due_s, now_s)
             else:
                 self.outcome.failures[verdict] += 1
+        elif verdict is RIGHT and self._is_closed_loop:
+            self.outcome.note_early(due_s, now_s, self._counted_from_s)
         if self._is_closed_loop:
             if now_s < self.end_s:
                 self.begin(now_s)
         elif self._waiting:
             self.begin(self._waiting.popleft())
+
+    def _note(self, due_s: float, now_s: float) -> None:
+        self.outcome.latencies.add(now_s - due_s)
+        if now_s > self.end_s:
+            if self._is_closed_loop:
+                self.outcome.note_late(due_s, now_s, self.end_s)
+            else:
+                self.outcome.took_s = now_s - self._counted_from_s
 
 
 def _feed(times: list[float], calls: _Calls, loop: asyncio.AbstractEventLoop) -> None:

@@ -96,6 +96,7 @@ class _Generator:
         self._end_s = self._counted_from_s + load.stretch.duration_s
         self._drain_s = load.stretch.drain_s
         self._outcome = Outcome(load.stretch.duration_s)
+        self._is_open = load.stretch.due is not None
         self._down: list[Client] = []
 
     def run_closed(self) -> Outcome:
@@ -114,6 +115,8 @@ class _Generator:
                 if verdict is RIGHT:
                     if client.due_s >= counted_from_s:
                         add(now_s - client.due_s)
+                    else:
+                        self._outcome.note_early(client.due_s, now_s, counted_from_s)
                 elif verdict is not None:
                     self._fail(verdict, client.due_s)
                 if client.sock is None:
@@ -164,13 +167,23 @@ class _Generator:
         verdict = self._clients.take(client)
         if verdict is RIGHT:
             if client.due_s >= self._counted_from_s:
-                self._outcome.latencies.add(perf_counter() - client.due_s)
+                self._note(client.due_s, perf_counter())
         elif verdict is not None:
             self._fail(verdict, client.due_s)
         if client.sock is None:
             self._down.append(client)
             return False
         return was_asked and client.message is None
+
+    def _note(self, due_s: float, now_s: float) -> None:
+        """Count a right answer of an open loop, or one to what a closed loop has still sent in time."""
+        outcome = self._outcome
+        outcome.latencies.add(now_s - due_s)
+        if now_s > self._end_s:
+            if self._is_open:
+                outcome.took_s = now_s - self._counted_from_s
+            else:
+                outcome.note_late(due_s, now_s, self._end_s)
 
     def _fail(self, kind: str, due_s: float) -> None:
         if due_s >= self._counted_from_s:

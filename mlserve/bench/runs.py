@@ -57,7 +57,7 @@ class Run:
     @property
     def goodput_rps(self) -> float:
         """Right answers within the SLO a second; all right answers where there is none."""
-        return self._within / self.whole.took_s
+        return self.whole.rps * self._within / max(1, self.whole.answered)
 
     @property
     def cost_per_million(self) -> float | None:

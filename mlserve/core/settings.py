@@ -69,6 +69,16 @@ class QuantizeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     target: Literal["cpu", "cuda", "tensorrt"] = "cpu"
 
 
+class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Load tests: how long each load is measured in all, in how many repeats, and what an hour of the machine costs."""
+
+    duration_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    warmup_s: Seconds = 1.0
+    repeats: Positive = 5
+    arrivals: Literal["poisson", "uniform", "bursty"] = "poisson"
+    price_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings. ``registry`` is a SQLAlchemy URL, ``artifacts`` a path or fsspec URL; None where no project is."""
 
@@ -78,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     quantize: QuantizeSettings = msgspec.field(default_factory=QuantizeSettings)
+    bench: BenchSettings = msgspec.field(default_factory=BenchSettings)
 
 
 @dataclass(frozen=True, slots=True)

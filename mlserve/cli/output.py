@@ -109,6 +109,11 @@ class Output:
         if self.mode == "human" and rows:
             self.table(columns, rows, document=None, made=())
 
+    def picture(self, curves: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> None:
+        """Distributions that belong to an answer already given; only a person at a terminal sees them."""
+        if self.mode == "human" and self._is_styled(self._answers):
+            rendering.rich_sketch(curves, self._answers)
+
     def hint(self, text: str) -> None:
         """What to type next, for a person."""
         if self.mode == "human":

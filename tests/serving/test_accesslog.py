@@ -134,13 +134,7 @@ def test_a_full_disk_costs_lines_and_one_warning(caplog: pytest.LogCaptureFixtur
             log.note(seen())
             log._hand_over()
 
-    async def story() -> AccessLog:
-        log = AccessLog(asyncio.get_running_loop(), Path("/dev/full"))
-        told(log)
-        log._thread.submit(lambda: None).result(10.0)
-        return log
-
-    log = asyncio.run(story())
+    log = with_log(told, Path("/dev/full"))
 
     assert log.dropped == 2
     assert caplog.text.count("the access log cannot be written") == 1

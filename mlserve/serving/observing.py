@@ -6,12 +6,16 @@ this.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 from zlib import crc32
 
 import msgspec
 
+from mlserve.errors import MlserveError
 from mlserve.serving.seam import RunTiming
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 GONE = 499
 """The status of a request whose client went away before its answer; the number that nginx logs for it."""
@@ -60,3 +64,12 @@ def is_sampled(request_id: bytes, threshold: int) -> bool:
     1000
     """
     return crc32(request_id) < threshold
+
+
+def reason_of(error: Exception) -> str:
+    """Why a request failed, in a word of a small set, for counting.
+
+    >>> reason_of(Overloaded("full")), reason_of(KeyError())
+    ('overloaded', 'internal')
+    """
+    return _WORD.sub("_", type(error).__name__).lower() if isinstance(error, MlserveError) else "internal"

@@ -109,7 +109,10 @@ class Parts:
                 "grpc": lambda: {} if self.grpc is None else self.grpc.refused,
             },
             dropped={} if log_of is None else {"access_log": lambda: log_of.dropped},
-            failures={"http": lambda: self.front.failures},
+            failures={
+                "http": lambda: self.front.failures,
+                "grpc": lambda: {} if self.grpc is None else self.grpc.failures,
+            },
         )
 
     async def listen_grpc(self, settings: ServeSettings, warn: Callable[[str], None] | None) -> str | None:
@@ -119,7 +122,7 @@ class Parts:
         # grpcio takes memory and time that a server without gRPC need not pay.
         from mlserve.serving.grpc.front import GrpcFront
 
-        front = GrpcFront(self.engine, max_message_bytes=settings.max_grpc_message_bytes)
+        front = GrpcFront(self.engine, max_message_bytes=settings.max_grpc_message_bytes, observers=self.observers)
         try:
             port = await front.listen(settings.host, settings.grpc_port)
         except Unavailable as error:

@@ -204,6 +204,7 @@ def test_grpc_answers_where_the_first_line_says(model: Path) -> None:
 def test_grpc_can_be_left_out(model: Path) -> None:
     with server(model, "--grpc-port", "off") as served:
         assert served.events[0]["grpc"] is None
+        assert served.end() == 0
 
 
 def test_a_port_for_grpc_that_is_taken_is_exit_8(model: Path) -> None:

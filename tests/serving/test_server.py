@@ -158,7 +158,7 @@ def test_interrupting_ends_it_too_and_is_told_apart(tmp_path: Path) -> None:
 
 def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
     story = Story()
-    patient = ServeSettings(port=0, drain_s=3600.0, body_timeout_s=3600.0)
+    patient = ServeSettings(port=0, grpc_port="off", drain_s=3600.0, body_timeout_s=3600.0)
     sockets: list[socket.socket] = []
 
     def hurry() -> None:

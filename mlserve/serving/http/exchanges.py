@@ -14,8 +14,9 @@ import msgspec
 from mlserve.errors import MlserveError, NotFound
 from mlserve.serving.http.coding import LEAST_BYTES, deflate
 from mlserve.serving.http.heads import Head
-from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed, reason_of
+from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed
 from mlserve.serving.http.routing import Route
+from mlserve.serving.observing import reason_of
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.encoding import encode_answer, encode_plain
 from mlserve.serving.oip.receipts import receipt_of

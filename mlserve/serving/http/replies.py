@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from wsgiref.handlers import format_date_time
 
@@ -72,15 +71,3 @@ class StatusLines:
         """Status line, date and content type."""
         phrase = HTTPStatus(status).phrase.encode()
         return b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\n" % (status, phrase, self._date, content_type)
-
-
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
-
-
-def reason_of(error: Exception) -> str:
-    """Why a request failed, in a word of a small set, for counting.
-
-    >>> reason_of(Overloaded("full")), reason_of(KeyError())
-    ('overloaded', 'internal')
-    """
-    return _WORD.sub("_", type(error).__name__).lower() if isinstance(error, MlserveError) else "internal"

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from mlserve.errors import InvalidConfig
-from mlserve.serving.observing import Seen, is_sampled, threshold_of
+from mlserve.serving.observing import Sampler, Seen
 from mlserve.serving.threads import OneThread
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,15 @@ SERVER_ERROR = 500
 class AccessLog:
     """An ``Observer`` that writes lines to ``file``, or to stderr where it is None.
 
-    ``share`` is how much of the requests is written, chosen by their ids; what the server failed at is always written.
-    A file that was moved away is made anew under its name. Raises InvalidConfig for a file that cannot be written.
+    ``share`` is how much of the requests is written, as ``Sampler`` chooses, and what the server failed at always is. A
+    file that was moved away is made anew under its name. Raises InvalidConfig for a file that cannot be written.
     """
 
     def __init__(self, loop: AbstractEventLoop, file: Path | None, share: float = 1.0) -> None:
         self._loop = loop
         self._path = file
         self._file = None if file is None else _opened(file)
-        self._threshold = threshold_of(share)
+        self._sampler = Sampler(share)
         self._thread = OneThread("access-log")
         self._ring: list[Seen] = []
         self._unwritten = 0
@@ -46,8 +46,11 @@ class AccessLog:
         self._is_broken = False
         self.dropped = 0
 
-    def wants(self, request_id: bytes, status: int, traceparent: str | None) -> bool:
-        return is_sampled(request_id, self._threshold) or status >= SERVER_ERROR
+    def wants(self, request_id: bytes | None, traceparent: str | None) -> bool:
+        return self._sampler.takes(request_id)
+
+    def wants_failure(self, status: int) -> bool:
+        return status >= SERVER_ERROR
 
     def note(self, seen: Seen) -> None:
         if len(self._ring) + self._unwritten >= MAX_UNWRITTEN:
@@ -115,12 +118,13 @@ def line_of(seen: Seen) -> str:
         "version": seen.version,
         "status": seen.status,
         "reply_bytes": seen.reply_bytes,
-        "duration_ms": _ms(seen.ended_s - seen.began_s),
     }
-    timing = seen.timing
-    if timing is not None:
+    timing, began_s = seen.timing, seen.began_s
+    if began_s is not None:
+        line["duration_ms"] = _ms(seen.ended_s - began_s)
+    if timing is not None and began_s is not None:
         line |= {
-            "queue_ms": _ms(max(0.0, timing.taken_s - seen.began_s)),
+            "queue_ms": _ms(max(0.0, timing.taken_s - began_s)),
             "run_ms": _ms(timing.ran_s - timing.gathered_s),
             "batch_rows": timing.rows,
             "batch_requests": timing.requests,

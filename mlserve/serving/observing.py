@@ -24,7 +24,8 @@ GONE = 499
 class Seen(msgspec.Struct, gc=False):
     """One request: what was asked, what came of it, and when, in seconds since 1970 and of ``time.monotonic()``.
 
-    ``timing`` is that of the run it was in, None where nothing was run. ``traceparent`` is as the client sent it.
+    ``began_s`` is None where nobody had wanted to know before it failed. ``timing`` is that of the run it was in, None
+    where nothing was run. ``traceparent`` is as the client sent it.
     """
 
     protocol: str
@@ -36,8 +37,8 @@ class Seen(msgspec.Struct, gc=False):
     status: int
     reply_bytes: int
     ended_at: float
-    began_s: float
     ended_s: float
+    began_s: float | None = None
     timing: RunTiming | None = None
     traceparent: str | None = None
 
@@ -45,25 +46,41 @@ class Seen(msgspec.Struct, gc=False):
 class Observer(Protocol):
     """Looks on. Called on the loop's thread, for every request, so it must be quick."""
 
-    def wants(self, request_id: bytes, status: int, traceparent: str | None) -> bool:
-        """Whether it wants to know of this request; only then is a ``Seen`` made."""
+    def wants(self, request_id: bytes | None, traceparent: str | None) -> bool:
+        """Whether it wants to know of a request that has just come; ``request_id`` is the client's own, if any."""
+
+    def wants_failure(self, status: int) -> bool:
+        """Whether it wants to know of one that failed so, although it had not wanted it before."""
 
     def note(self, seen: Seen) -> None:
         """Take it."""
 
 
-def threshold_of(share: float) -> int:
-    """What ``is_sampled`` takes for a share from 0 to 1."""
-    return round(share * (1 << 32))
+class Sampler:
+    """Chooses a share of the requests: by the CRC-32 of the client's own id, the rest by taking every n-th.
 
-
-def is_sampled(request_id: bytes, threshold: int) -> bool:
-    """Whether a request is among the share: the CRC-32 of its id says so, and says the same wherever it is asked.
-
-    >>> sum(is_sampled(b"%d" % number, threshold_of(0.1)) for number in range(10_000))
-    1000
+    >>> sampler = Sampler(0.25)
+    >>> [sampler.takes(None) for _ in range(8)]
+    [False, False, False, True, False, False, False, True]
+    >>> sum(sampler.takes(b"%d" % number) for number in range(10_000))
+    2500
     """
-    return crc32(request_id) < threshold
+
+    __slots__ = ("_owed", "_share", "_threshold")
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._threshold = round(share * (1 << 32))
+        self._owed = 0.0
+
+    def takes(self, request_id: bytes | None) -> bool:
+        if request_id is not None:
+            return crc32(request_id) < self._threshold
+        self._owed += self._share
+        if self._owed < 1.0:
+            return False
+        self._owed -= 1.0
+        return True
 
 
 def reason_of(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlserve import __version__
 from mlserve.core.plugins import missing_extra
-from mlserve.serving.observing import Seen, is_sampled, threshold_of
+from mlserve.serving.observing import Sampler, Seen
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -35,16 +35,21 @@ class Traces:
     def __init__(self, provider: TracerProvider, share: float) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("mlserve", __version__)
-        self._threshold = threshold_of(share)
+        self._sampler = Sampler(share)
 
-    def wants(self, request_id: bytes, status: int, traceparent: str | None) -> bool:
+    def wants(self, request_id: bytes | None, traceparent: str | None) -> bool:
         match = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent)
         if match is None:
-            return is_sampled(request_id, self._threshold)
+            return self._sampler.takes(request_id)
         return bool(int(match["flags"], 16) & _SAMPLED)
+
+    def wants_failure(self, status: int) -> bool:
+        return False
 
     def note(self, seen: Seen) -> None:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+
+        began_s = seen.ended_s if seen.began_s is None else seen.began_s
 
         # One clock for all: what was measured since, taken from the time of day.
         def at_ns(monotonic_s: float) -> int:
@@ -54,7 +59,7 @@ class Traces:
             f"{seen.action} {seen.model}".strip() or seen.protocol,
             context=_parent(seen.traceparent),
             kind=SpanKind.SERVER,
-            start_time=at_ns(seen.began_s),
+            start_time=at_ns(began_s),
             attributes={
                 "mlserve.request_id": seen.id,
                 "mlserve.model": seen.model,
@@ -70,7 +75,7 @@ class Traces:
             span.set_attribute("mlserve.batch.rows", timing.rows)
             span.set_attribute("mlserve.batch.requests", timing.requests)
             inside = set_span_in_context(span)
-            marks = (seen.began_s, timing.taken_s, timing.gathered_s, timing.ran_s, seen.ended_s)
+            marks = (began_s, timing.taken_s, timing.gathered_s, timing.ran_s, seen.ended_s)
             for name, start_s, end_s in zip(
                 ("queue", "gather", "compute", "encode"), marks[:-1], marks[1:], strict=True
             ):

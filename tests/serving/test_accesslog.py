@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from mlserve.errors import InvalidConfig
 from mlserve.serving import accesslog
 from mlserve.serving.accesslog import AccessLog, line_of
-from mlserve.serving.observing import Seen, is_sampled, threshold_of
+from mlserve.serving.observing import Sampler, Seen
 from mlserve.serving.seam import RunTiming
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TIMING = RunTiming(taken_s=10.002, gathered_s=10.003, ran_s=10.007, rows=8, requests=5)
 
 
 def seen(request_id: str = "a", status: int = 200, timing: RunTiming | None = TIMING) -> Seen:
-    return Seen(
-        "http", request_id, "10.0.0.1:5", "infer", "m", "1", status, 120, 1767323045.5, 10.0, 10.0085, timing, None
-    )
+    return Seen("http", request_id, "10.0.0.1:5", "infer", "m", "1", status, 120, 1767323045.5, 10.0085, 10.0, timing)
 
 
 def with_log(told: Callable[[AccessLog], None], file: Path | None, share: float = 1.0) -> AccessLog:
@@ -58,6 +58,7 @@ def test_a_line_says_what_was_asked_and_where_the_time_went() -> None:
         "batch_requests": 5,
     }
     assert "run_ms" not in json.loads(line_of(seen(timing=None)))
+    assert "duration_ms" not in json.loads(line_of(replace(seen(), began_s=None)))
 
 
 def test_lines_are_written_in_order_and_all_of_them_at_the_end(tmp_path: Path) -> None:
@@ -72,15 +73,22 @@ def test_a_share_is_chosen_by_id_and_what_the_server_failed_at_always(tmp_path: 
     ids = [b"id-%d" % number for number in range(20_000)]
 
     def told(log: AccessLog) -> None:
-        wanted = [log.wants(one, 200, None) for one in ids]
-        assert wanted == [is_sampled(one, threshold_of(0.1)) for one in ids]
+        wanted = [log.wants(one, None) for one in ids]
+        assert wanted == [log.wants(one, TRACEPARENT) for one in ids]
         # Four standard deviations.
         assert abs(sum(wanted) - 2000) < 4 * (20_000 * 0.1 * 0.9) ** 0.5
-        assert all(log.wants(one, 500, None) for one in ids[:50])
+        assert log.wants_failure(500)
+        assert not log.wants_failure(429)
 
     with_log(told, tmp_path / "log", 0.1)
-    assert not is_sampled(b"x", threshold_of(0.0))
-    assert all(is_sampled(one, threshold_of(1.0)) for one in ids)
+
+
+def test_requests_without_an_id_are_taken_in_turn() -> None:
+    tenth, none, every = Sampler(0.1), Sampler(0.0), Sampler(1.0)
+
+    assert sum(tenth.takes(None) for _ in range(1000)) in (99, 100)
+    assert not any(none.takes(one) for one in (None, b"x") for _ in range(100))
+    assert all(every.takes(one) for one in (None, b"x") for _ in range(100))
 
 
 def test_a_file_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:

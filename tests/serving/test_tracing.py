@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlserve.serving.observing import Seen, is_sampled, threshold_of
+from mlserve.serving.observing import Sampler, Seen
 from mlserve.serving.seam import RunTiming
 from mlserve.serving.tracing import Traces, open_traces
 
@@ -19,7 +19,7 @@ SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 
 
 def seen(status: int = 200, traceparent: str | None = None, timing: RunTiming | None = None) -> Seen:
-    return Seen("http", "a", "10.0.0.1:5", "infer", "m", "1", status, 9, 1000.0, 50.0, 50.5, timing, traceparent)
+    return Seen("http", "a", "10.0.0.1:5", "infer", "m", "1", status, 9, 1000.0, 50.5, 50.0, timing, traceparent)
 
 
 def spans(*requests: Seen) -> dict[str, ReadableSpan]:
@@ -76,8 +76,11 @@ def test_a_client_that_sends_a_traceparent_decides_and_others_are_sampled_by_id(
     traces: Traces = open_traces(0.1, exporter=InMemorySpanExporter())
     ids = [b"%d" % number for number in range(200)]
 
-    assert [traces.wants(one, 200, None) for one in ids] == [is_sampled(one, threshold_of(0.1)) for one in ids]
-    assert all(traces.wants(one, 200, SAMPLED) for one in ids)
-    assert not any(traces.wants(one, 200, UNSAMPLED) for one in ids)
-    assert [traces.wants(one, 200, "nonsense") for one in ids] == [traces.wants(one, 200, None) for one in ids]
+    sampler = Sampler(0.1)
+
+    assert [traces.wants(one, None) for one in ids] == [sampler.takes(one) for one in ids]
+    assert all(traces.wants(one, SAMPLED) for one in ids)
+    assert not any(traces.wants(one, UNSAMPLED) for one in ids)
+    assert [traces.wants(one, "nonsense") for one in ids] == [traces.wants(one, None) for one in ids]
+    assert not traces.wants_failure(500)
     traces.close(10.0)

@@ -94,6 +94,11 @@ class Call:
             request.unit_key = self._metadata.get(UNIT_KEY)
 
     @property
+    def own_id(self) -> bytes | None:
+        """The id in the metadata, None where the client gave none there."""
+        return self._id.encode() or None
+
+    @property
     def client(self) -> str:
         """Host and port of whoever calls, as text."""
         return str(self._context.peer()).partition(":")[2]

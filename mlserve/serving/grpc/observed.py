@@ -29,7 +29,10 @@ class ObservedService(InferenceService):
         self._observers = observers
 
     async def _infer(self, data: bytes, context: Any) -> bytes:
-        call, began_s, reply_bytes = self._calls.begin(context), monotonic(), 0
+        call, reply_bytes = self._calls.begin(context), 0
+        own_id = call.own_id
+        wanting = [one for one in self._observers if one.wants(own_id, call.traceparent)]
+        began_s = monotonic()
         try:
             response = await self._answer_call(call, data)
             reply_bytes = len(response)
@@ -38,27 +41,27 @@ class ObservedService(InferenceService):
             call.status = GONE
             raise
         finally:
-            self._show(call, began_s, reply_bytes)
+            wanting = wanting or [one for one in self._observers if one.wants_failure(call.status)]
+            if wanting:
+                seen = _seen(call, began_s, reply_bytes)
+                for one in wanting:
+                    one.note(seen)
 
-    def _show(self, call: Call, began_s: float, reply_bytes: int) -> None:
-        request_id, answer = call.id, call.answer
-        wanting = [one for one in self._observers if one.wants(request_id.encode(), call.status, call.traceparent)]
-        if not wanting:
-            return
-        seen = Seen(
-            protocol="grpc",
-            id=request_id,
-            client=call.client,
-            action="infer",
-            model=call.model,
-            version="" if answer is None else answer.version,
-            status=call.status,
-            reply_bytes=reply_bytes,
-            ended_at=time(),
-            began_s=began_s,
-            ended_s=monotonic(),
-            timing=None if answer is None else answer.batch.timing,
-            traceparent=call.traceparent,
-        )
-        for one in wanting:
-            one.note(seen)
+
+def _seen(call: Call, began_s: float, reply_bytes: int) -> Seen:
+    answer = call.answer
+    return Seen(
+        protocol="grpc",
+        id=call.id,
+        client=call.client,
+        action="infer",
+        model=call.model,
+        version="" if answer is None else answer.version,
+        status=call.status,
+        reply_bytes=reply_bytes,
+        ended_at=time(),
+        ended_s=monotonic(),
+        began_s=began_s,
+        timing=None if answer is None else answer.batch.timing,
+        traceparent=call.traceparent,
+    )

@@ -37,7 +37,7 @@ class State(Enum):
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket. ``on_made`` and ``on_lost`` tell the front end about it."""
 
-    exchange_type: type[Exchange] = Exchange
+    exchange_type: Callable[..., Exchange] = Exchange
 
     def __init__(
         self,

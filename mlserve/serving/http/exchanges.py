@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
@@ -34,7 +34,8 @@ class Common(msgspec.Struct):
     """What all exchanges of a front end share. ``is_draining``: each reply is the last of its connection.
 
     Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status,
-    ``failures`` by (model, reason), without a model where there is none of that name.
+    ``failures`` by (model, reason), without a model where there is none of that name. ``on_failure`` is told of
+    exchanges that failed, and the status.
     """
 
     lines: StatusLines
@@ -43,6 +44,7 @@ class Common(msgspec.Struct):
     numbered: int = 0
     refused: dict[int, int] = msgspec.field(default_factory=dict)
     failures: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    on_failure: Callable[[Exchange, int], None] | None = None
 
     def note_refusal(self, status: int) -> None:
         """Count a reply of 400 or above."""
@@ -189,7 +191,10 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
 
     def fail(self, error: Exception) -> None:
         """The reply for ``error``: ours is told to the client; any other is logged, and the client gets a bland 500."""
-        self.write(self.refusal(error))
+        refusal = self.refusal(error)
+        self.write(refusal)
+        if self.common.on_failure is not None:
+            self.common.on_failure(self, refusal.status)
 
     def refusal(self, error: Exception) -> Reply:
         """What the client is told of ``error``; a bug of ours is logged."""

@@ -16,7 +16,7 @@ from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
 from mlserve.serving.http.limits import Limits
-from mlserve.serving.http.observed import ObservedConnection
+from mlserve.serving.http.observed import ObservedConnection, show_failure
 from mlserve.serving.http.replies import StatusLines
 from mlserve.serving.observing import Observer
 from mlserve.serving.seam import Engine
@@ -83,6 +83,7 @@ class HttpFront:
         connection: Callable[[], Connection] = partial(Connection, *parts)
         if self._observers:
             connection = partial(ObservedConnection, *parts, observers=self._observers)
+            self._common.on_failure = partial(show_failure, self._observers)
 
         try:
             if sock is not None:

@@ -1,4 +1,10 @@
-"""Connections with somebody looking on. Chosen when the server starts; without observers none of this is there."""
+"""Connections with somebody looking on. Chosen when the server starts; without observers none of this is there.
+
+    _begin ─► does anybody want this one? ──no──► an exchange like any other
+                        └──yes──► ObservedExchange, whose ``line`` is a witness that tells of it when it is finished
+
+Whether a request is wanted is decided when it comes, so that one which nobody wants costs no more than that question.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,8 @@ from time import monotonic, time
 from typing import Any
 
 from mlserve.serving.http.connection import Connection
-from mlserve.serving.http.exchanges import Exchange
+from mlserve.serving.http.exchanges import Common, Exchange
+from mlserve.serving.http.heads import Head
 from mlserve.serving.http.replies import Reply
 from mlserve.serving.http.routing import Route
 from mlserve.serving.observing import GONE, Observer, Seen
@@ -16,15 +23,13 @@ from mlserve.serving.seam import Answer
 
 
 class ObservedExchange(Exchange, gc=False, eq=False):
-    """An exchange that remembers what observers are told: when it began, its status, its answer and its id."""
+    """An exchange that remembers what observers are told: who they are, when it began, its status, answer and id."""
 
+    observers: Sequence[Observer] = ()
     began_s: float = 0.0
     status: int = 200
     answer: Answer | None = None
     told_id: bytes | None = None
-
-    def __post_init__(self) -> None:
-        self.began_s = monotonic()
 
     @property
     def request_id(self) -> bytes:
@@ -42,63 +47,117 @@ class ObservedExchange(Exchange, gc=False, eq=False):
         Exchange.write(self, reply)
 
 
-class ObservedConnection(Connection):
-    """A connection that lets ``observers`` see each request when its reply is made, or when its client has gone."""
+class Witness:
+    """The line of an observed exchange: tells of it when it is finished, then lets the connection write it."""
 
-    exchange_type = ObservedExchange
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: ObservedConnection) -> None:
+        self._connection = connection
+
+    def finish(self, exchange: Exchange) -> None:
+        self._connection.show(exchange)
+        self._connection.finish(exchange)
+
+    def write_part(self, exchange: Exchange, piece: bytes) -> None:
+        self._connection.write_part(exchange, piece)
+
+
+class ObservedConnection(Connection):
+    """A connection that lets ``observers`` see requests when their reply is made, or when their client has gone."""
 
     def __init__(self, *parts: Any, observers: Sequence[Observer]) -> None:
         super().__init__(*parts)
         self._observers = observers
-        self._client = ""
+        self._made: ObservedExchange | None = None
+        self.client = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
-        self._client = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
+        self.client = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer or "")
         super().connection_made(transport)
 
-    def finish(self, exchange: Exchange) -> None:
-        self._show(exchange)
-        super().finish(exchange)
+    def _begin(self, head: Head, body: bytes) -> None:
+        request_id, traceparent = head.request_id, head.traceparent
+        wanting: list[Observer] | None = None
+        for observer in self._observers:
+            if observer.wants(request_id, traceparent):
+                wanting = [observer] if wanting is None else [*wanting, observer]
+        if wanting is None:
+            super()._begin(head, body)
+        else:
+            self._begin_observed(head, body, wanting)
+
+    def _begin_observed(self, head: Head, body: bytes, wanting: Sequence[Observer]) -> None:
+        made: list[ObservedExchange] = []
+
+        def make(line: Connection, head: Head | None, common: Common) -> ObservedExchange:
+            made.append(ObservedExchange(Witness(self), head, common, observers=wanting, began_s=monotonic()))
+            return made[0]
+
+        self.exchange_type = make
+        try:
+            super()._begin(head, body)
+        finally:
+            del self.exchange_type
+        # What was answered at once was finished without its witness.
+        if made[0].reply is not None and made[0].observers:
+            self.show(made[0])
 
     def _forget(self) -> None:
         for exchange in self._queue:
             if exchange.reply is None and isinstance(exchange, ObservedExchange):
                 exchange.status = GONE
-                self._show(exchange)
+                self.show(exchange)
         super()._forget()
 
-    def _show(self, exchange: Exchange) -> None:
+    def show(self, exchange: Exchange) -> None:
+        """Tell of ``exchange``, once."""
         assert isinstance(exchange, ObservedExchange)
-        head, common = exchange.head, exchange.common
-        # The plain reply, most common by far, has the number that was given out last.
-        request_id = exchange.told_id or (
-            exchange.request_id if exchange.status == GONE else b"%b-%x" % (common.prefix, common.numbered)
-        )
-        traceparent = None if head is None else head.traceparent
-        wanting = [one for one in self._observers if one.wants(request_id, exchange.status, traceparent)]
-        if wanting:
-            seen = self._seen(exchange, request_id.decode(), traceparent)
-            for one in wanting:
-                one.note(seen)
+        observers, exchange.observers = exchange.observers, ()
+        if not observers:
+            return
+        seen = seen_of(exchange, exchange.status, self.client)
+        seen.began_s = exchange.began_s
+        if exchange.answer is not None:
+            seen.version = exchange.answer.version
+            seen.timing = exchange.answer.batch.timing
+        for observer in observers:
+            observer.note(seen)
 
-    def _seen(self, exchange: ObservedExchange, request_id: str, traceparent: str | None) -> Seen:
-        route = None if exchange.head is None else exchange.head.route
-        route = route if isinstance(route, Route) else None
-        answer, reply = exchange.answer, exchange.reply
-        version = answer.version if answer is not None else str(route.version or "") if route is not None else ""
-        return Seen(
-            protocol="http",
-            id=request_id,
-            client=self._client,
-            action="" if route is None else route.action.name.lower(),
-            model="" if route is None else route.model,
-            version=version,
-            status=exchange.status,
-            reply_bytes=len(reply) if isinstance(reply, bytes) else sum(map(len, reply or ())),
-            ended_at=time(),
-            began_s=exchange.began_s,
-            ended_s=monotonic(),
-            timing=None if answer is None else answer.batch.timing,
-            traceparent=traceparent,
-        )
+
+def show_failure(observers: Sequence[Observer], exchange: Exchange, status: int) -> None:
+    """Tell those who want to know of every failure of one that they had not wanted before."""
+    if isinstance(exchange, ObservedExchange):
+        return
+    wanting = [observer for observer in observers if observer.wants_failure(status)]
+    if wanting:
+        seen = seen_of(exchange, status, getattr(exchange.line, "client", ""))
+        for observer in wanting:
+            observer.note(seen)
+
+
+def seen_of(exchange: Exchange, status: int, client: str) -> Seen:
+    """What can be told of any exchange that has its reply."""
+    common, head, reply = exchange.common, exchange.head, exchange.reply
+    if isinstance(exchange, ObservedExchange) and (exchange.told_id is not None or reply is None):
+        request_id = exchange.request_id
+    elif head is not None and head.request_id is not None:
+        request_id = head.request_id
+    else:
+        # The plain reply, most common by far, has the number that was given out last, and so has a failure just made.
+        request_id = b"%b-%x" % (common.prefix, common.numbered)
+    route = head.route if head is not None and isinstance(head.route, Route) else None
+    return Seen(
+        protocol="http",
+        id=request_id.decode(),
+        client=client,
+        action="" if route is None else route.action.name.lower(),
+        model="" if route is None else route.model,
+        version="" if route is None else str(route.version or ""),
+        status=status,
+        reply_bytes=len(reply) if isinstance(reply, bytes) else sum(map(len, reply or ())),
+        ended_at=time(),
+        ended_s=monotonic(),
+        traceparent=None if head is None else head.traceparent,
+    )

@@ -57,6 +57,7 @@ def test_a_call_that_was_answered_is_told_with_its_model_and_trace(front: Front,
     assert (seen.id, seen.status, seen.traceparent) == ("a-7", 200, TRACEPARENT)
     assert seen.reply_bytes == len(answer)
     assert seen.client.startswith("127.0.0.1:")
+    assert seen.began_s is not None
     assert seen.ended_s >= seen.began_s
 
 

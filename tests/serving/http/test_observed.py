@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from mlserve.core.dtypes import DType
-from mlserve.errors import Overloaded
+from mlserve.errors import Overloaded, Unavailable
 from mlserve.serving.http.answering import Answering
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
 from mlserve.serving.http.limits import Limits
-from mlserve.serving.http.observed import ObservedConnection
+from mlserve.serving.http.observed import ObservedConnection, show_failure
 from mlserve.serving.http.replies import StatusLines
 from mlserve.serving.observing import GONE, Seen
 from tests.serving.fakes import FakeEngine, doubling, echo
@@ -24,15 +25,18 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @dataclass
 class Recorder:
-    """Wants what ``statuses`` say, everything if there are none."""
+    """Wants every request, or nothing but failures of a status."""
 
-    statuses: tuple[int, ...] = ()
-    asked: list[tuple[bytes, int, str | None]] = field(default_factory=list)
+    failures: int | None = None
+    asked: list[tuple[bytes | None, str | None]] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
-    def wants(self, request_id: bytes, status: int, traceparent: str | None) -> bool:
-        self.asked.append((request_id, status, traceparent))
-        return not self.statuses or status in self.statuses
+    def wants(self, request_id: bytes | None, traceparent: str | None) -> bool:
+        self.asked.append((request_id, traceparent))
+        return self.failures is None
+
+    def wants_failure(self, status: int) -> bool:
+        return status == self.failures
 
     def note(self, seen: Seen) -> None:
         self.seen.append(seen)
@@ -50,6 +54,7 @@ class Observed(Client):
         self.connection: Connection = ObservedConnection(
             *parts, lambda connection: None, self.lost.append, observers=observers
         )
+        self.common.on_failure = partial(show_failure, observers)
         self.connection.connection_made(self.wire)
 
 
@@ -63,7 +68,6 @@ REQUESTS = [
     pytest.param(message(start="GET /nowhere HTTP/1.1"), id="no such path"),
     pytest.param(message(start="POST /v2/models/none/infer HTTP/1.1"), id="no such model"),
     pytest.param(GET, id="a document"),
-    pytest.param(b"nonsense\r\n\r\n", id="not HTTP"),
 ]
 
 
@@ -89,6 +93,7 @@ def test_the_bytes_are_the_same_and_the_record_says_what_they_say(request_bytes:
     assert seen.status == reply.status
     assert seen.id == reply.headers["mlserve-request-id"]
     assert seen.reply_bytes == written
+    assert seen.began_s is not None
     assert seen.ended_s >= seen.began_s
 
 
@@ -118,17 +123,32 @@ def test_pipelined_requests_are_told_with_their_own_ids() -> None:
     assert len(told) == 4
 
 
-def test_only_who_wants_a_request_is_told_of_it() -> None:
-    errors, everything = Recorder(statuses=(429,)), Recorder()
+def test_who_wants_failures_alone_is_told_of_those_without_their_time() -> None:
+    errors, everything = Recorder(failures=429), Recorder()
     client = Observed(engine_of(), errors, everything)
+    alone = Observed(engine_of(), errors)
 
-    client.send(GET)
-    client.engine.refuse = Overloaded("full")
+    for one in (client, alone):
+        one.send(GET)
+        one.engine.refuse = Overloaded("full")
+        one.send(message(row(1, 2, 3), "mlserve-request-id: a-7"))
+        one.engine.refuse = Unavailable("away")
+        one.send(message(row(1, 2, 3)))
+
+    assert [seen.status for seen in everything.seen] == [200, 429, 503]
+    (failure,) = errors.seen
+    assert (failure.status, failure.id, failure.model, failure.began_s) == (429, "a-7", "fraud", None)
+    assert errors.asked[1] == (b"a-7", None)
+
+
+def test_a_failure_that_nobody_had_wanted_has_the_id_of_its_reply() -> None:
+    errors = Recorder(failures=503)
+    client = Observed(engine_of(), errors)
+    client.engine.refuse = Unavailable("away")
+
     client.send(message(row(1, 2, 3)))
 
-    assert [seen.status for seen in errors.seen] == [429]
-    assert [seen.status for seen in everything.seen] == [200, 429]
-    assert [status for _, status, _ in errors.asked] == [200, 429]
+    assert errors.seen[0].id == client.took()[0].headers["mlserve-request-id"]
 
 
 def test_a_client_that_goes_away_is_told_too() -> None:

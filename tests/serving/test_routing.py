@@ -185,12 +185,19 @@ def test_a_challenger_that_cannot_be_loaded_leaves_its_share_with_the_champion()
 
 def test_what_a_challenger_fails_at_the_champion_answers_and_the_failure_is_counted() -> None:
     async def story() -> None:
-        world = World(["m"], models({2: {1.0: RuntimeError("no")}}))
+        told: list[tuple[str, str]] = []
+
+        def record(loaded: Loaded, run: Run) -> None:
+            told.append((f"{loaded.name}:{loaded.version}", type(run.outcome).__name__))
+
+        world = World(["m"], models({2: {1.0: RuntimeError("no")}}), on_answered=record)
         await world.repository.apply(split(1.0))
 
         assert {answer.version for answer in await answers(world, KEYS[:8])} == {"1"}
 
+        assert told == [("m:2", "RuntimeError")] * 8 + [("m:1", "BatchOutputs")]
         one, two = world.engine.statistics("m")
+        assert [world.engine.statistics("m@challenger")] == [world.engine.statistics("m", 2)]
         assert (one.success.count, one.fail.count) == (8, 0)
         assert (two.success.count, two.fail.count) == (0, 8)
         with pytest.raises(RuntimeError):

@@ -18,6 +18,7 @@ from mlserve.serving.seam import Engine, ModelState, ModelStatistics, ModelView
 _EVENTS = {
     "loaded": ("mlserve_model_loads", "Versions loaded and warm."),
     "failed": ("mlserve_model_load_failures", "Versions that could not be loaded; the one before them goes on."),
+    "abandoned": ("mlserve_model_loads_abandoned", "Loads given up because the version was no longer wanted."),
     "swapped": ("mlserve_model_swaps", "Times that another version began to answer for a model."),
 }
 

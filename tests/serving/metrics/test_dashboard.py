@@ -30,7 +30,7 @@ def scrape() -> str:
 
     async def story() -> bytes:
         counts = EventCounts(lambda event: None)
-        for event in ("loaded", "failed", "swapped"):
+        for event in ("loaded", "failed", "swapped", "abandoned"):
             counts({"event": event, "model": "m", "version": 1, "load_ms": 5.0})
         world = await world_of(models.classifier(), max_queue_rows=1)
         first = world.ask("m", x=rows(1))

@@ -1,6 +1,7 @@
 """``mlserve top``: live rates and percentiles of a server."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,10 @@ def top(
         float | None, typer.Option(metavar="S", min=0.05, help="Seconds between two looks; default 1.")
     ] = None,
     count: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many looks.")] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file that holds an API key of scope metrics, if one is asked for."),
+    ] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -29,10 +34,10 @@ def top(
 
     Times are those of the last interval, from the server's own histograms. Ctrl-C ends it.
     """
-    from mlserve.wiring.topping import INTERVAL_S, look, server_url
+    from mlserve.wiring.topping import INTERVAL_S, look, read_key, server_url
 
     out = Output.for_flags(json=as_json, quiet=quiet)
-    looks = look(server_url(url, config), interval_s=interval or INTERVAL_S, count=count)
+    looks = look(server_url(url, config), interval_s=interval or INTERVAL_S, count=count, key=read_key(api_key_file))
     if out.is_live:
         draw(looks)
         return

@@ -124,9 +124,7 @@ class BatchingEngine:
 
     def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
         if model is not None:
-            found = self._repository.find(model, version)
-            if found.name != model:  # NAME@STAGE
-                model, version = found.name, found.version
+            self._repository.find(model, version)
         return [
             self._accounts.of(loaded.name, loaded.version).statistics(loaded.queue.rows)
             for loaded in self._repository.loaded()
@@ -214,9 +212,11 @@ class BatchingEngine:
         account = self._accounts.of(loaded.name, loaded.version)
         for run in runs:
             outcome = run.outcome
-            if not isinstance(outcome, Exception) or not self._has_other_arm(loaded, run.batch[0]):
-                for waiting, answer in zip(run.batch, run.answers(), strict=True):
-                    _answer(waiting, answer)
+            if isinstance(outcome, Exception) and self._has_other_arm(loaded, run.batch[0]):
+                account.note_failure(run.batch[0], monotonic())
+                continue
+            for waiting, answer in zip(run.batch, run.answers(), strict=True):
+                _answer(waiting, answer)
             if isinstance(outcome, Exception):
                 account.note_failure(run.batch[0], monotonic())
             elif outcome.timing is not None:

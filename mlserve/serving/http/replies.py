@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from math import ceil
 from wsgiref.handlers import format_date_time
 
 import msgspec
@@ -47,7 +48,10 @@ def broken(status: HTTPStatus, sentence: str | None = None) -> Reply:
 def failed(error: MlserveError) -> Reply:
     """The reply for one of our own errors; those that pass by themselves say when to come back."""
     passes = isinstance(error, Overloaded) or type(error) is Unavailable
-    return Reply(error.http_status, failure(error), b"retry-after: %d\r\n" % RETRY_AFTER_S if passes else b"")
+    wait_s = RETRY_AFTER_S
+    if isinstance(error, Overloaded) and error.retry_after_s is not None:
+        wait_s = max(RETRY_AFTER_S, ceil(error.retry_after_s))
+    return Reply(error.http_status, failure(error), b"retry-after: %d\r\n" % wait_s if passes else b"")
 
 
 INTERNAL = refusal(HTTPStatus.INTERNAL_SERVER_ERROR)

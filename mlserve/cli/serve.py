@@ -35,6 +35,10 @@ def serve(
     max_delay_ms: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="How long a batch waits for more rows; default 0.")
     ] = None,
+    slo: Annotated[
+        str | None,
+        typer.Option(metavar="PXX=TIME", help="Latency objective such as p99=20ms; what would miss it is refused."),
+    ] = None,
     registry: RegistryUrl = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
@@ -55,6 +59,7 @@ def serve(
         "serve.workers": workers,
         "serve.max_batch": max_batch,
         "serve.max_delay_ms": max_delay_ms,
+        "serve.slo": slo,
         "registry": registry,
     }
     ended = serve_targets(

@@ -72,11 +72,11 @@ class Waiting(msgspec.Struct, gc=False, eq=False):
 class RowQueue:
     """The requests that wait for one version. ``rows`` counts those that still want an answer.
 
-    ``later_rows`` belong to requests in pieces, of which there are ``wholes``, that only in part wait here yet. What was
-    answered or cancelled while it waited stays in its group, empty-handed, until it is met or swept out.
+    ``later_rows`` belong to requests in pieces, of which there are ``wholes``, that only in part wait here yet. What
+    was answered or cancelled while it waited stays in its group, empty-handed, until it is met or swept out.
     """
 
-    __slots__ = ("_arrivals", "_groups", "_left", "_length", "expired", "later_rows", "rows", "wholes")
+    __slots__ = ("_arrivals", "_departures", "_groups", "_left", "expired", "later_rows", "rows", "wholes")
 
     def __init__(self) -> None:
         self.rows = 0
@@ -84,7 +84,7 @@ class RowQueue:
         self.wholes = 0
         self.expired: list[Waiting] = []
         self._arrivals = 0
-        self._length = 0
+        self._departures = 0
         self._left = 0
         self._groups: dict[Hashable, deque[Waiting]] = {}
 
@@ -93,12 +93,11 @@ class RowQueue:
 
     def __len__(self) -> int:
         """How many requests are here, those that gave up and have not been swept out included."""
-        return self._length
+        return self._arrivals - self._departures
 
     def add(self, waiting: Waiting) -> None:
         """Put ``waiting`` behind all in its group that are as urgent as it is."""
         self._arrivals = waiting.number = self._arrivals + 1
-        self._length += 1
         self.rows += waiting.rows
         waiting.queue = self
         group = self._groups.get(waiting.key)
@@ -114,8 +113,8 @@ class RowQueue:
         waiting.queue = None
         self.rows -= waiting.rows
         self._left += 1
-        # At least half of them are swept out each time, so that a request pays for one other at most.
-        if self._left > FEW_LEFT and 2 * self._left > self._length:
+        # More than half of those here are swept out each time, so that a request pays for one other at most.
+        if self._left > FEW_LEFT and 2 * self._left > len(self):
             self._sweep()
 
     def oldest(self) -> Waiting | None:
@@ -150,7 +149,7 @@ class RowQueue:
     def _sweep(self) -> None:
         groups = ((key, deque([w for w in group if w.queue is self])) for key, group in self._groups.items())
         self._groups = {key: group for key, group in groups if group}
-        self._length -= self._left
+        self._departures += self._left
         self._left = 0
 
     def _first_key(self) -> Hashable:
@@ -180,7 +179,7 @@ class RowQueue:
                 taken += rows
             passed += 1
         self.rows -= taken
-        self._length -= passed
+        self._departures += passed
         if passed == len(group):
             del self._groups[key]
         else:

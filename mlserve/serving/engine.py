@@ -32,7 +32,6 @@ from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
 from mlserve.serving.repository import Repository
 from mlserve.serving.seam import (
-    Answer,
     Deliver,
     InferRequest,
     ModelStatistics,
@@ -81,6 +80,7 @@ class BatchingEngine:
             if cache_bytes or is_single_flight
             else None
         )
+        self._is_plain = timeout_s is None and slo is None and self._sharing is None
         self._pacings: WeakKeyDictionary[Loaded, Pacing] = WeakKeyDictionary()
         self._ends_s: dict[int, float] = {}
         self._waiting: dict[Loaded, None] = {}
@@ -97,6 +97,20 @@ class BatchingEngine:
         rows, key = loaded.intake.admit(request)
         if not self._is_flush_due:
             self._flush_soon()
+        queue = loaded.queue
+        if (
+            self._is_plain
+            and rows <= loaded.max_rows
+            and request.deadline_s is None
+            and not request.priority
+            and queue.rows + queue.later_rows + rows <= self._max_queue_rows
+        ):
+            # What nearly every request takes; ``_enqueue`` does the same and whatever else there may be to do.
+            arrived_s = self._tick_s
+            waiting = Waiting(request, deliver, rows, key, arrived_s, arrived_s)
+            queue.add(waiting)
+            self._waiting[loaded] = None
+            return waiting
         if self._timeout_s is not None and request.deadline_s is None:
             request.deadline_s = self._tick_s + self._timeout_s
         if self._sharing is not None:
@@ -327,7 +341,10 @@ class BatchingEngine:
                 if waiting.timer is not None:
                     waiting.timer.cancel()
                     waiting.timer = None
-                _tell(deliver, answer)
+                try:
+                    deliver(answer)
+                except Exception:
+                    log.exception("an answer could not be delivered")
             outcome = run.outcome
             ended_s = monotonic()
             if isinstance(outcome, Exception):
@@ -407,12 +424,7 @@ class BatchingEngine:
         account = self._accounts.of(loaded.name, loaded.version)
         account.note_rejection("expired")
         account.note_shared([waiting.arrived_s], monotonic(), is_failure=True)
-        _tell(deliver, DeadlineExceeded("the request's time limit passed before it was answered"))
-
-
-def _tell(deliver: Deliver, answer: Answer | Exception) -> None:
-    # A front end that breaks over one answer must not keep others from theirs.
-    try:
-        deliver(answer)
-    except Exception:
-        log.exception("an answer could not be delivered")
+        try:
+            deliver(DeadlineExceeded("the request's time limit passed before it was answered"))
+        except Exception:
+            log.exception("an answer could not be delivered")

@@ -22,7 +22,8 @@ from typing import Any
 
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Conflict, Unsupported, UsageError
+from mlserve.core.slo import Slo, parse_slo
+from mlserve.errors import Conflict, InvalidConfig, Unsupported, UsageError
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Emit, Events
@@ -69,6 +70,7 @@ def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signa
     taken or the registry is out of reach; Unsupported for what is not offered yet.
     """
     _check(settings)
+    _objective(settings)
     fixed = [_wanted(file) for file in targets.files]
     _check_names([one.name for one in fixed], targets.names)
     runner = asyncio.Runner(loop_factory=_loop_factory())
@@ -135,6 +137,13 @@ class _Parts:
             loop,
             max_queue_rows=settings.max_queue_rows,
             max_delay_s=settings.max_delay_ms / 1e3,
+            preferred_rows=settings.preferred_batches,
+            timeout_s=None if settings.request_timeout_ms is None else settings.request_timeout_ms / 1e3,
+            slo=_objective(settings),
+            cache_bytes=settings.response_cache_bytes,
+            is_single_flight=bool(settings.response_cache_bytes)
+            if settings.single_flight is None
+            else settings.single_flight,
         )
         self.follower = Follower(
             self.repository,
@@ -235,6 +244,16 @@ def _check(settings: ServeSettings) -> None:
         raise Unsupported(f"{settings.workers} workers are not offered yet", hint="--workers 1")
     if settings.grpc_port != "off":
         raise Unsupported("gRPC is not offered yet", hint="--grpc-port off")
+
+
+def _objective(settings: ServeSettings) -> Slo | None:
+    """The latency objective. Raises InvalidConfig for what is none."""
+    if settings.slo is None:
+        return None
+    try:
+        return parse_slo(settings.slo)
+    except UsageError as error:
+        raise InvalidConfig(f"serve.slo: {error.message}", hint=error.hint) from error
 
 
 def _freeze() -> None:

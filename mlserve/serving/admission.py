@@ -25,7 +25,7 @@ MISSES_OVER = 1000
 """About how many requests the share of late ones is taken over."""
 
 SPENT = 0.5
-"""Which part of the late answers that the objective leaves may be risked on purpose."""
+"""Which part of the late answers that the objective leaves may come before more caution is taken."""
 
 
 def has_room(queued_rows: int, rows: int, priority: int, max_queue_rows: int) -> bool:
@@ -103,23 +103,20 @@ class Pacing:
     def finish_s(
         self, rows: int, rows_before: int, free_at_s: Sequence[float], now_s: float, *, other_work_s: float = 0.0
     ) -> float:
-        """When a request that came now is answered: in all but the few cases that the objective leaves, or, while
-        fewer than half of those few were late of late, on average. So what it leaves is given to those at the edge.
+        """When a request that came now is answered, in all but the few cases that the objective leaves.
 
         ``rows_before`` wait and go first; ``other_work_s`` is what other versions that wait will keep the lanes.
         """
         most = self.max_rows
-        run_s = self.curve.mean_s if self._missed < SPENT * (1.0 - self.slo.percentile / 100.0) else self.curve.high_s
         batches, rest = divmod(rows_before, most)
         start = start_s(free_at_s, batches, self.curve.mean_s(most) if batches else 0.0, now_s)
         start += other_work_s / len(free_at_s)
-        # Who comes meanwhile may share the batch, and makes it longer.
-        company = 0 if start <= now_s else int(self._arrivals.rate(now_s) * (start - now_s) / len(free_at_s))
+        company = 0 if start <= now_s else self._company(start - now_s, len(free_at_s), now_s)
         own, more = divmod(rest + rows + company, most)
         if rest + rows <= most:
-            return start + run_s(most if own else more)
+            return start + self.curve.high_s(most if own else more)
         runs = ceil((rest + rows) / most / len(free_at_s))
-        return start + (runs - 1) * self.curve.mean_s(most) + run_s(most)
+        return start + (runs - 1) * self.curve.mean_s(most) + self.curve.high_s(most)
 
     def work_s(self, rows: int) -> float:
         """How long ``rows`` that wait will keep one lane."""
@@ -130,6 +127,15 @@ class Pacing:
         """Until when ``rows``, the first due at ``due_s``, wait for more although a lane is idle; ``now_s`` for not."""
         rate = self._arrivals.rate(now_s)
         return hold_for_more(now_s, oldest_arrived_s, rows, self.max_rows, due_s, self.curve, rate, lanes)
+
+    def _company(self, wait_s: float, lanes: int, now_s: float) -> int:
+        """How many rows come in ``wait_s`` and make a batch longer that waits for its lane.
+
+        As many as the rate says; a whole batch of them as soon as too many answers were late, for bursts are faster.
+        """
+        if self._missed > SPENT * (1.0 - self.slo.percentile / 100.0):
+            return self.max_rows
+        return int(self._arrivals.rate(now_s) * wait_s / lanes)
 
     def _fit(self) -> None:
         """The largest batch that leaves some time to wait; the largest in time where none does; one row at least."""

@@ -48,6 +48,7 @@ _API = {
     "certify": "mlserve.runtime.certificate",
     "predict_rows": "mlserve.wiring.predicting",
     "serve_targets": "mlserve.wiring.serving",
+    "bench_target": "mlserve.wiring.benching",
     "check_everything": "mlserve.wiring.checking",
 }
 

@@ -1,8 +1,15 @@
-"""Load for servers, and honest figures of it.
+"""Load for servers and models, and honest figures of it.
 
-    messages.py  ─► requests as bytes, and what each must be answered
-    load.py      ─► closed loop: so many clients, each sends as soon as it is answered ─► Run
-    latencies.py    percentiles in bounded memory
+    measuring.py  a plan: every point of load in turn, in several repeats ─► runs.py  figures, intervals, verdicts
+        │
+    stretches.py  the port: a stretch of load, asked of a driver
+        ├── generators.py  servers: one process or several
+        │     └── load.py  closed and open loop over clients.py (HTTP) or grpc_clients.py (HTTP/2 by hand: http2.py)
+        └── calls.py       the same loops over calls in this process
 
-The generator belongs in a process of its own, on a core of its own: what it costs must not come out of the server.
+    asking.py, messages.py, grpc_messages.py   arrays ─► requests as bytes; replies checked against those learnt
+    arrivals.py   when an open loop's requests are due          outcomes.py, latencies.py   what came of them
+    responder.py  answers at once: the generator's own ceiling  slo.py, intervals.py        judged
+
+The generator belongs on a core of its own: what it costs must not come out of the server.
 """

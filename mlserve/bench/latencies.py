@@ -24,6 +24,15 @@ class Latencies:
         self._fresh: list[float] = []
         self.add = self._fresh.append
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._fold()
+        return _restored, (self._counts,)
+
+    def merge(self, other: Latencies) -> None:
+        """Add all that ``other`` has counted."""
+        other._fold()
+        self._counts += other._counts
+
     def fold(self) -> None:
         """Sort what was added into the buckets, if it is enough to be worth it; call it now and then."""
         if len(self._fresh) >= _FULL:
@@ -56,10 +65,26 @@ class Latencies:
         self._fold()
         return int(self._counts[: _bucket(np.array([limit_s]))[0] + 1].sum())
 
+    def curve(self) -> list[tuple[float, float]]:
+        """The distribution function: each latency that occurred, in seconds, with the share that stayed within it."""
+        total = self.count
+        (seen,) = np.nonzero(self._counts)
+        shares = np.cumsum(self._counts)[seen] / max(total, 1)
+        return [
+            (float(_SMALLEST_S * _GROWTH ** (bucket - 0.5)), float(share))
+            for bucket, share in zip(seen, shares, strict=True)
+        ]
+
     def _fold(self) -> None:
         if self._fresh:
             self._counts += np.bincount(_bucket(np.array(self._fresh)), minlength=_EDGES + 1)
             self._fresh.clear()
+
+
+def _restored(counts: np.ndarray[Any, Any]) -> Latencies:
+    found = Latencies()
+    found._counts += counts
+    return found
 
 
 def _bucket(seconds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -41,6 +41,11 @@ class Output:
         """The sink that the flags ask for; ``answers`` is stdout unless given."""
         return cls("json" if json else "quiet" if quiet else "human", env=current_env(), answers=answers)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether answers go to a person's terminal, where something may be drawn again and again."""
+        return self.mode == "human" and self._is_styled(self._answers)
+
     def table(
         self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, document: Any, made: Sequence[str]
     ) -> None:
@@ -103,6 +108,11 @@ class Output:
         """A table that belongs to an answer already given; only a person reads it."""
         if self.mode == "human" and rows:
             self.table(columns, rows, document=None, made=())
+
+    def picture(self, curves: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> None:
+        """Distributions that belong to an answer already given; only a person at a terminal sees them."""
+        if self.mode == "human" and self._is_styled(self._answers):
+            rendering.rich_sketch(curves, self._answers)
 
     def hint(self, text: str) -> None:
         """What to type next, for a person."""

@@ -81,6 +81,22 @@ def rich_record(fields: Mapping[str, Any], file: TextIO) -> None:
     Console(file=file).print(table)
 
 
+def rich_sketch(curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], file: TextIO) -> None:
+    """Distributions of latencies, in milliseconds, each in a colour of its own."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mlserve.report.sketch import MARKS, sketch
+
+    console = Console(file=file)
+    text = Text("\n".join(sketch(curves, width=max(20, min(72, console.width - 20)))))
+    for mark, colour in zip(MARKS, ("cyan", "green", "magenta", "yellow") * 2, strict=True):
+        text.highlight_words([mark], colour)
+    if text.plain:
+        console.print()
+        console.print(text)
+
+
 def _heading(column: str) -> str:
     """A name as a heading; a ref such as ``fraud:2`` stays as it is typed."""
     return column if ":" in column else _printable(column.replace("_", " ").upper())

@@ -30,7 +30,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    grpc_port: Port | Literal["off"] = "off"
+    grpc_port: Port | Literal["off"] = 8001
     device: Device = "auto"
     workers: Positive = 1
     max_batch: Positive | None = None
@@ -42,8 +42,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     response_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     single_flight: bool | None = None
     metrics: bool = True
+    unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
+    max_grpc_message_bytes: Positive | None = None
     max_header_bytes: Positive = 64 << 10
     max_json_depth: Positive = 100
     max_pipelined: Positive = 64
@@ -52,6 +54,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     idle_timeout_s: Seconds = 120.0
     drain_s: Seconds = 30.0
     warmup_s: Seconds = 30.0
+    load_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     poll_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 
@@ -73,6 +76,16 @@ class QuantizeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     target: Literal["cpu", "cuda", "tensorrt"] = "cpu"
 
 
+class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Load tests: how long each load is measured in all, in how many repeats, and what an hour of the machine costs."""
+
+    duration_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    warmup_s: Seconds = 1.0
+    repeats: Positive = 5
+    arrivals: Literal["poisson", "uniform", "bursty"] = "poisson"
+    price_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings. ``registry`` is a SQLAlchemy URL, ``artifacts`` a path or fsspec URL; None where no project is."""
 
@@ -82,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     serve: ServeSettings = msgspec.field(default_factory=ServeSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     quantize: QuantizeSettings = msgspec.field(default_factory=QuantizeSettings)
+    bench: BenchSettings = msgspec.field(default_factory=BenchSettings)
 
 
 @dataclass(frozen=True, slots=True)

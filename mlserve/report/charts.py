@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import log10
 
 WIDTH = 520
 LABEL_WIDTH = 120
 VALUE_WIDTH = 90
 ROW_HEIGHT = 26
+_CURVE_COLOURS = 6
+
+Curve = Sequence[tuple[float, float]]
+"""Values, ascending, each with the share that stays within it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,44 @@ def interval(low: float, high: float, point: float, limit: float, title: str) ->
         _text(place(point), 14, f"{point:.4g}", anchor="middle"),
     ]
     return _svg(parts, 68, title)
+
+
+def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "ms") -> str:
+    """Distribution functions: values to the right on a logarithmic axis, the share that is worse downwards likewise.
+
+    >>> distribution([("a", [(1.0, 0.5), (2.0, 1.0)])], "latency").count("<polyline")
+    1
+    """
+    values = [value for _, curve in curves for value, _ in curve if value > 0]
+    if not values:
+        return _svg([_text(10, 20, "nothing was answered")], 30, title)
+    low, high = log10(min(values)), log10(max(values))
+    span = (high - low) or 1.0
+    left, right, top, bottom = 56.0, WIDTH - 20.0, 10.0, 230.0
+
+    def across(value: float) -> float:
+        return left + (log10(value) - low) / span * (right - left)
+
+    def down(share: float) -> float:
+        return bottom - min(-log10(max(1 - share, 1e-4)), 4.0) / 4.0 * (bottom - top)
+
+    parts = []
+    for share, name in ((0.0, "0"), (0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")):
+        y = down(share)
+        parts.append(f'<line class="grid" x1="{left:.0f}" y1="{y:.1f}" x2="{right:.0f}" y2="{y:.1f}"/>')
+        parts.append(_text(left - 6, y + 4, name, anchor="end"))
+    for value, anchor in ((10**low, "start"), (10 ** ((low + high) / 2), "middle"), (10**high, "end")):
+        parts.append(_text(across(value), bottom + 18, f"{value:.3g} {unit}", anchor=anchor))
+    for number, (name, curve) in enumerate(curves):
+        line = " ".join(f"{across(value):.1f},{down(share):.1f}" for value, share in curve if value > 0)
+        colour = f"curve-{number % _CURVE_COLOURS}"
+        y = bottom + 40 + number * 18
+        parts += [
+            f'<polyline class="curve {colour}" points="{line}"/>',
+            f'<line class="curve {colour}" x1="{left:.0f}" y1="{y:.0f}" x2="{left + 24:.0f}" y2="{y:.0f}"/>',
+            _text(left + 32, y + 4, name),
+        ]
+    return _svg(parts, int(bottom + 46 + len(curves) * 18), title)
 
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:

@@ -197,6 +197,8 @@ class Sharing:
     def _keep(self, loaded: Loaded | None, shelf: _Shelf, key: Key, answer: Answer | Exception) -> None:
         if not self._max_bytes or loaded is None or loaded.is_retired or isinstance(answer, Exception):
             return
+        if answer.version != str(loaded.version):
+            return  # what a challenger could not answer was answered by the champion
         # Copies: a view would keep the whole batch.
         arrays = {output.name: output.array().copy() for output in answer.outputs}
         size_bytes = ENTRY_BYTES + _key_bytes(key) + sum(_array_bytes(array) for array in arrays.values())

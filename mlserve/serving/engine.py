@@ -15,14 +15,15 @@ from __future__ import annotations
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from math import inf
 from time import monotonic, thread_time
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from mlserve.core.slo import Slo
-from mlserve.errors import DeadlineExceeded, Overloaded, Unavailable, Unsupported
+from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailable, Unsupported
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.admission import Pacing, has_room
 from mlserve.serving.batching import Waiting, equal_share, preferred_rows, rank_of
@@ -32,6 +33,7 @@ from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
 from mlserve.serving.repository import Repository
 from mlserve.serving.seam import (
+    Answer,
     Deliver,
     InferRequest,
     ModelStatistics,
@@ -43,6 +45,23 @@ from mlserve.serving.seam import (
 from mlserve.serving.splitting import Whole
 
 log = logging.getLogger(__name__)
+
+
+OnAnswered = Callable[[Loaded, Run], None]
+"""What follows an answer: called once a run, on the loop, when its answers have been handed over and counted.
+
+``run`` has the requests with their decoded tensors and unit keys, and the outputs or the error; of a request in pieces
+each piece is in a run of its own, marked ``is_piece`` but for the last. It must be quick, and copy what it keeps of a
+run that was inline. What it raises is logged; no request notices.
+"""
+
+
+class OnDemand(Protocol):
+    """What loads and unloads when a client asks; as ``seam.Engine`` says."""
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None: ...
+
+    async def unload(self, model: str) -> None: ...
 
 
 class BatchingEngine:
@@ -64,6 +83,8 @@ class BatchingEngine:
         slo: Slo | None = None,
         cache_bytes: int = 0,
         is_single_flight: bool = False,
+        on_demand: OnDemand | None = None,
+        on_answered: OnAnswered | None = None,
     ) -> None:
         self._repository = repository
         self._lanes = lanes
@@ -74,6 +95,8 @@ class BatchingEngine:
         self._timeout_s = timeout_s
         self._slo = slo
         self._holds = max_delay_s > 0.0 or slo is not None
+        self._on_demand = on_demand
+        self._on_answered = on_answered
         self._accounts = Accounts()
         self._sharing = (
             Sharing(loop, self._accounts, max_bytes=cache_bytes, is_single_flight=is_single_flight)
@@ -93,29 +116,44 @@ class BatchingEngine:
 
     def infer(self, request: InferRequest, deliver: Deliver) -> Ticket:
         """Admit ``request``; see ``seam.Engine.infer``."""
-        loaded = self._repository.find(request.model, request.version)
-        rows, key = loaded.intake.admit(request)
-        if not self._is_flush_due:
-            self._flush_soon()
-        queue = loaded.queue
-        if (
-            self._is_plain
-            and rows <= loaded.max_rows
-            and request.deadline_s is None
-            and not request.priority
-            and queue.rows + queue.later_rows + rows <= self._max_queue_rows
-        ):
-            # What nearly every request takes; ``_enqueue`` does the same and whatever else there may be to do.
-            arrived_s = self._tick_s
-            waiting = Waiting(request, deliver, rows, key, arrived_s, arrived_s)
-            queue.add(waiting)
-            self._waiting[loaded] = None
-            return waiting
-        if self._timeout_s is not None and request.deadline_s is None:
-            request.deadline_s = self._tick_s + self._timeout_s
-        if self._sharing is not None:
-            return self._sharing.infer(loaded, request, deliver, partial(self._enqueue, loaded, rows, key))
-        return self._enqueue(loaded, rows, key, request, deliver)
+        loaded = self._repository.route(request)
+        try:
+            rows, key = loaded.intake.admit(request)
+            if not self._is_flush_due:
+                self._flush_soon()
+            queue = loaded.queue
+            if (
+                self._is_plain
+                and rows <= loaded.max_rows
+                and request.deadline_s is None
+                and not request.priority
+                and queue.rows + queue.later_rows + rows <= self._max_queue_rows
+            ):
+                # What nearly every request takes; ``_enqueue`` does the same and whatever else there may be to do.
+                arrived_s = self._tick_s
+                waiting = Waiting(request, deliver, rows, key, arrived_s, arrived_s)
+                queue.add(waiting)
+                self._waiting[loaded] = None
+                return waiting
+            return self._infer(loaded, rows, key, request, deliver)
+        except MlserveError:
+            champion = self._repository.champion_over(loaded) if request.version is None else None
+            if champion is None:
+                raise
+            rows, key = champion.intake.admit(request)
+            return self._infer(champion, rows, key, request, deliver)
+
+    def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> Ticket:
+        """One part, and the end; see ``seam.Engine.stream``."""
+
+        def deliver_whole(outcome: Answer | Exception) -> None:
+            if isinstance(outcome, Exception):
+                end(outcome)
+            else:
+                deliver(outcome)
+                end(None)
+
+        return self.infer(request, deliver_whole)
 
     def view(self, model: str, version: int | None = None) -> ModelView:
         return self._repository.find(model, version).view
@@ -133,10 +171,15 @@ class BatchingEngine:
         ]
 
     async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
-        raise Unsupported("loading on demand is not offered yet")
+        await self._loads_of(model).load(model, versions)
 
     async def unload(self, model: str) -> None:
-        raise Unsupported("unloading on demand is not offered yet")
+        await self._loads_of(model).unload(model)
+
+    def _loads_of(self, model: str) -> OnDemand:
+        if self._on_demand is None:
+            raise Unsupported(f"there is nothing to load '{model}' from")
+        return self._on_demand
 
     def is_live(self) -> bool:
         return True
@@ -160,6 +203,16 @@ class BatchingEngine:
     def is_idle(self) -> bool:
         """Whether no request waits or runs."""
         return not self._waiting and not self._pieces and self._lanes.idle == self._lanes.count
+
+    def _infer(self, loaded: Loaded, rows: int, key: Hashable, request: InferRequest, deliver: Deliver) -> Ticket:
+        """Answer a request of any kind: from what is shared, or by letting it wait. Raises Overloaded."""
+        if not self._is_flush_due:
+            self._flush_soon()
+        if self._timeout_s is not None and request.deadline_s is None:
+            request.deadline_s = self._tick_s + self._timeout_s
+        if self._sharing is not None:
+            return self._sharing.infer(loaded, request, deliver, partial(self._enqueue, loaded, rows, key))
+        return self._enqueue(loaded, rows, key, request, deliver)
 
     def _enqueue(self, loaded: Loaded, rows: int, key: Hashable, request: InferRequest, deliver: Deliver) -> Ticket:
         """Let a request wait. Raises Overloaded."""
@@ -227,11 +280,35 @@ class BatchingEngine:
             arrived_s, rank = waiting.arrived_s, waiting.rank
             return Waiting(request, None, rows, waiting.key, arrived_s, rank, waiting.deadline_s)
 
+        deliver = waiting.deliver
+
+        def deliver_or_move(answer: Answer | Exception) -> None:
+            """What a challenger cannot answer goes to the champion whole: no answer is of two versions."""
+            if isinstance(answer, Exception) and not isinstance(answer, DeadlineExceeded):
+                whole.moved = self._moved(loaded, waiting.request, deliver)
+                if whole.moved is not None:
+                    return
+            if deliver is not None:
+                deliver(answer)
+
+        if waiting.request.version is None:
+            waiting.deliver = deliver_or_move
         whole = Whole(waiting, loaded.queue, loaded.max_rows, make, partial(self._send_piece, loaded))
         if waiting.request.deadline_s is not None:
             whole.timer = self._loop.call_at(waiting.request.deadline_s, self._expire, loaded, whole)
         whole.start(self._lanes.count)
         return whole
+
+    def _moved(self, challenger: Loaded, request: InferRequest, deliver: Deliver | None) -> Ticket | None:
+        """The ticket of ``request`` with the champion; None where there is none or it does not take it."""
+        champion = self._repository.champion_over(challenger)
+        if champion is None or deliver is None:
+            return None
+        try:
+            rows, key = champion.intake.admit(request)
+            return self._enqueue(champion, rows, key, request, deliver)
+        except MlserveError:
+            return None
 
     def _send_piece(self, loaded: Loaded, piece: Waiting, sent_before: int) -> None:
         if not self._is_flush_due:
@@ -332,6 +409,10 @@ class BatchingEngine:
             batch: Sequence[Waiting] = run.batch
             gone: list[Waiting] = []
             has_pieces = loaded.queue.wholes > 0
+            outcome = run.outcome
+            if isinstance(outcome, Exception) and self._has_other_arm(loaded, batch[0]):
+                account.note_failure(batch[0], monotonic())
+                continue
             for waiting, answer in zip(batch, run.answers(), strict=True):
                 deliver = waiting.deliver
                 if deliver is None:
@@ -345,18 +426,42 @@ class BatchingEngine:
                     deliver(answer)
                 except Exception:
                     log.exception("an answer could not be delivered")
-            outcome = run.outcome
             ended_s = monotonic()
             if isinstance(outcome, Exception):
                 if not gone:
                     account.note_failure(batch[0], ended_s)
-                continue
-            if gone or has_pieces:
-                batch = [waiting for waiting in batch if not waiting.is_piece and waiting not in gone]
-            if outcome.timing is not None:
+            elif outcome.timing is not None:
+                if gone or has_pieces:
+                    batch = [waiting for waiting in batch if not waiting.is_piece and waiting not in gone]
                 account.note_run(batch, outcome.timing, ended_s)
                 if self._slo is not None:
                     self._note_pace(loaded, run.batch, outcome.timing, ended_s)
+            if self._on_answered is not None:
+                self._tell_answered(self._on_answered, loaded, run)
+
+    def _has_other_arm(self, challenger: Loaded, waiting: Waiting) -> bool:
+        """Whether ``waiting``, which ``challenger`` could not answer, goes to the champion instead."""
+        if waiting.request.version is not None or waiting.deliver is None or waiting.is_piece:
+            return False
+        champion = self._repository.champion_over(challenger)
+        if champion is None:
+            return False
+        try:
+            waiting.rows, waiting.key = champion.intake.admit(waiting.request)
+            self._check_room(champion, waiting.rows, waiting.request.priority)
+        except MlserveError:
+            return False
+        champion.queue.add(waiting)
+        self._waiting[champion] = None
+        if not self._is_flush_due:
+            self._flush_soon()
+        return True
+
+    def _tell_answered(self, on_answered: OnAnswered, loaded: Loaded, run: Run) -> None:
+        try:
+            on_answered(loaded, run)
+        except Exception:
+            log.exception("what follows an answer went wrong")
 
     def _note_pace(self, loaded: Loaded, batch: Sequence[Waiting], timing: RunTiming, ended_s: float) -> None:
         pacing = self._pacing(loaded)

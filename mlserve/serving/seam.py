@@ -266,6 +266,13 @@ class Engine(Protocol):
         (tensors that do not fit the signature); then nothing is delivered.
         """
 
+    def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> Ticket:
+        """Admit ``request`` for an answer in parts: ``deliver`` is called for each, then ``end`` once, with None or why
+        it ended early. Neither is called from within this call. Raises as ``infer``.
+
+        A model that computes its answer at once gives one part; a runner of language models gives one a token or so.
+        """
+
     def view(self, model: str, version: int | None = None) -> ModelView:
         """The loaded version that a request would get. Raises NotFound, or Unavailable while it is not ready."""
 

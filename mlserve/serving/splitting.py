@@ -16,7 +16,7 @@ import numpy as np
 
 from mlserve.errors import InvalidInput
 from mlserve.serving.batching import RowQueue, Waiting, pieces
-from mlserve.serving.seam import Answer, BatchOutputs, Deliver, InferRequest, InputTensor
+from mlserve.serving.seam import Answer, BatchOutputs, Deliver, InferRequest, InputTensor, Ticket
 
 Make = Callable[[InferRequest, int], Waiting]
 Send = Callable[[Waiting, int], None]
@@ -26,7 +26,8 @@ class Whole:
     """The ticket of a request in pieces, which waits in ``queue`` by and by.
 
     ``make`` makes a piece of some rows; ``send`` lets one wait, told how many were sent before it. The piece whose
-    answer is the last stands for the request wherever requests are counted; others are none.
+    answer is the last stands for the request wherever requests are counted; others are none. ``moved`` is the ticket
+    that took over, where the request went to another version.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Whole:
         "_send",
         "_under_way",
         "arrived_s",
+        "moved",
         "rows",
         "timer",
     )
@@ -48,6 +50,7 @@ class Whole:
         self.rows = waiting.rows
         self.arrived_s = waiting.arrived_s
         self.timer: TimerHandle | None = None
+        self.moved: Ticket | None = None
         self._deliver = waiting.deliver
         self._queue = queue
         self._send = send
@@ -66,6 +69,8 @@ class Whole:
 
     def cancel(self) -> None:
         self.end()
+        if self.moved is not None:
+            self.moved.cancel()
 
     def end(self) -> Deliver | None:
         """Who is to be told, the first time; no piece of it waits from then on, and no other is sent."""

@@ -94,6 +94,18 @@ class RemoteModel:
         self._path: str | None = None
         self._is_row_wise: bool | None = None
 
+    @property
+    def path(self) -> str:
+        """The path of the model on its server, ``/v2/models/NAME``. Raises UsageError where none is named."""
+        return self._prefix + self._model_path()
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of what answers now, where the server says it; mlserve does. Raises as ``signature``."""
+        document = self._call("GET", self._model_path())
+        said = (document.get("properties") or {}).get("digest") if isinstance(document, dict) else None
+        return said if isinstance(said, str) and said else None
+
     def signature(self) -> Signature:
         """What the model takes and gives, from its metadata. Raises NotFound, Unavailable, InvalidInput."""
         document = self._call("GET", self._model_path())

@@ -22,6 +22,7 @@ from mlserve.serving.seam import (
     ModelStatistics,
     ModelStatus,
     ModelView,
+    RunTiming,
 )
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -61,6 +62,10 @@ class FakeEngine:
     counted: list[ModelStatistics] = field(default_factory=list)
     loads: list[tuple[str, Sequence[int] | None]] = field(default_factory=list)
     unloads: list[str] = field(default_factory=list)
+    timing: RunTiming | None = None
+    parts: int = 1
+    breaks: Exception | None = None
+    cancelled: int = 0
 
     def add(self, model: FakeModel) -> FakeModel:
         self.models_by_key[model.view.name, None] = model
@@ -78,6 +83,26 @@ class FakeEngine:
             asyncio.get_running_loop().call_soon(self.release)
         return ticket
 
+    def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> FakeTicket:
+        """``parts`` answers, then the end; the last one an error where ``breaks`` is one."""
+        ticket = FakeTicket(request, deliver)
+
+        def step(number: int) -> None:
+            if ticket.deliver is None:
+                self.cancelled += 1
+            elif number < self.parts:
+                outcome = self.answer(request)
+                deliver(outcome)
+                if not isinstance(outcome, Exception):
+                    asyncio.get_running_loop().call_soon(step, number + 1)
+            else:
+                end(self.breaks)
+
+        if self.refuse is not None:
+            raise self.refuse
+        asyncio.get_running_loop().call_soon(step, 0)
+        return ticket
+
     def release(self, *, reverse: bool = False) -> None:
         """Answer everything that waits."""
         tickets, self.tickets = self.tickets, []
@@ -93,6 +118,7 @@ class FakeEngine:
             return error
         rows = len(next(iter(outputs.values()))) if model.view.is_batchable else 1
         batch = BatchOutputs(model.view, outputs, rows, is_sliced=model.view.is_batchable)
+        batch.timing = self.timing
         return Answer(batch, 0, rows if model.view.is_batchable else None, request.outputs)
 
     def view(self, model: str, version: int | None = None) -> ModelView:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
 
 import msgspec
+import orjson
 
-from mlserve.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
+from mlserve.errors import NotFound, PayloadTooLarge, Unavailable, Unsupported
+from mlserve.serving.http.coding import inflate
 from mlserve.serving.http.exchanges import Exchange
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import Reply, document
 from mlserve.serving.http.routing import Action, Route
+from mlserve.serving.http.streaming import EventStream
+from mlserve.serving.oip import generate
+from mlserve.serving.oip.control import check_unload, read_index, read_load
 from mlserve.serving.oip.decoding import decode_infer
-from mlserve.serving.oip.documents import model_metadata, model_names, repository_index, server_metadata
-from mlserve.serving.oip.nesting import check_depth
-from mlserve.serving.seam import Engine
-
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-
+from mlserve.serving.oip.documents import (
+    model_config,
+    model_metadata,
+    model_names,
+    repository_index,
+    server_metadata,
+    statistics,
+)
+from mlserve.serving.seam import Answer, Engine, InferRequest
+from mlserve.serving.v1 import codec as v1
 
 Metrics = Callable[[], Awaitable[bytes]]
 """The text that /metrics answers with."""
@@ -31,8 +41,18 @@ _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none."""
 
-    __slots__ = ("_clock", "_documents", "_engine", "_later", "_max_body_bytes", "_max_depth", "_max_json_bytes",
-                 "_metrics", "_under_way")  # fmt: skip
+    __slots__ = (
+        "_adapters",
+        "_clock",
+        "_documents",
+        "_engine",
+        "_later",
+        "_max_body_bytes",
+        "_max_depth",
+        "_max_json_bytes",
+        "_metrics",
+        "_under_way",
+    )
 
     def __init__(
         self, engine: Engine, limits: Limits, clock: Callable[[], float], metrics: Metrics | None = None
@@ -50,8 +70,24 @@ class Answering:
             Action.MODEL: self._model,
             Action.MODEL_READY: self._model_ready,
             Action.INDEX: self._index,
+            Action.CONFIG: self._config,
+            Action.STATISTICS: self._statistics,
+            Action.V1_MODELS: self._v1_models,
+            Action.V1_MODEL: self._v1_model,
+            Action.SHARED_MEMORY: self._refuse_shared_memory,
+            Action.SETTINGS: self._refuse_settings,
+            Action.OTHER_REPOSITORY: self._refuse_repository,
         }
-        self._later: dict[Action, Callable[[Route, bytes], Awaitable[Reply]]] = {Action.METRICS: self._metrics_text}
+        self._later: dict[Action, Callable[[Route, bytes], Awaitable[Reply]]] = {
+            Action.METRICS: self._metrics_text,
+            Action.LOAD: self._load,
+            Action.UNLOAD: self._unload,
+        }
+        self._adapters: dict[Action, Callable[[Exchange, Head, Route, bytes], None]] = {
+            Action.V1_PREDICT: self._predict,
+            Action.GENERATE: self._generate,
+            Action.GENERATE_STREAM: self._generate_stream,
+        }
         self._metrics = metrics
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -63,10 +99,8 @@ class Answering:
                 exchange.write(route)
             elif head.is_infer:
                 self._infer(exchange, head, route, body)
-            elif route.action in self._later:
-                self._start(exchange, self._later[route.action](route, body))
             else:
-                exchange.write(self._documents[route.action](route, body))
+                self._answer_other(exchange, head, route, body)
         except Exception as error:  # ours become replies; a bug must not cost the client its connection
             exchange.fail(error)
 
@@ -81,17 +115,65 @@ class Answering:
             body = inflate(body, self._max_body_bytes)
         json_bytes = len(body) if head.json_bytes is None else head.json_bytes
         if json_bytes > self._max_json_bytes:
-            # JSON is read on the event loop: what takes seconds there keeps everybody else waiting.
-            raise PayloadTooLarge(
-                f"the request has {json_bytes} bytes of JSON, and at most {self._max_json_bytes} are taken: "
-                "send large tensors as binary data"
-            )
+            raise self._too_much_json(json_bytes)
         engine, version = self._engine, route.version
         view = engine.view(route.model, version)
+        if view.name != route.model:  # NAME@STAGE, which means the version that stands there
+            version = int(view.version)
         decoded = decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
         exchange.id = decoded.id
         exchange.wish = decoded.wish
-        exchange.ticket = engine.infer(decoded.request, exchange.deliver)
+        request = decoded.request
+        if head.unit_key is not None and request.unit_key is None:
+            request.unit_key = head.unit_key
+        if decoded.wants_receipt or head.wants_receipt:
+            exchange.receipt_from_s = monotonic()
+        exchange.ticket = engine.infer(request, exchange.deliver)
+
+    def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        """Everything but the protocol's own inference: off the hot path."""
+        if route.action in self._later:
+            self._start(exchange, self._later[route.action](route, body))
+        elif route.action in self._adapters:
+            if head.encoding is not None:
+                body = inflate(body, self._max_body_bytes)
+            if len(body) > self._max_json_bytes:
+                raise self._too_much_json(len(body))
+            self._adapters[route.action](exchange, head, route, body)
+        else:
+            exchange.write(self._documents[route.action](route, body))
+
+    def _too_much_json(self, json_bytes: int) -> PayloadTooLarge:
+        # JSON is read on the event loop: what takes seconds there keeps everybody else waiting.
+        return PayloadTooLarge(
+            f"the request has {json_bytes} bytes of JSON, and at most {self._max_json_bytes} are taken: "
+            "send large tensors as binary data"
+        )
+
+    def _predict(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        view = self._engine.view(route.model)
+        request, is_columnar = v1.decode_predict(view, body, self._max_depth)
+        request.unit_key = head.unit_key
+        if view.name != route.model:
+            request.version = int(view.version)
+        encode = partial(v1.encode_predictions, is_columnar=is_columnar)
+        exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, encode))
+
+    def _generate(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        request = self._generate_request(exchange, head, route, body)
+        exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, generate.encode_generated))
+
+    def _generate_stream(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        request = self._generate_request(exchange, head, route, body)
+        stream = EventStream(exchange)
+        exchange.ticket = self._engine.stream(request, stream.deliver, stream.end)
+
+    def _generate_request(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> InferRequest:
+        view = self._engine.view(route.model, route.version)
+        version = route.version if view.name == route.model else int(view.version)
+        request, exchange.id = generate.decode_generate(view, version, body, self._max_depth, self._clock)
+        request.unit_key = request.unit_key or head.unit_key
+        return request
 
     def _server(self, route: Route, body: bytes) -> Reply:
         return document(server_metadata())
@@ -118,21 +200,56 @@ class Answering:
         return document(msgspec.json.encode({"name": route.model, "ready": True}))
 
     def _index(self, route: Route, body: bytes) -> Reply:
-        return document(repository_index(self._engine.models(), only_ready=self._asks_for_ready(body)))
+        only_ready = read_index(body, self._max_depth).ready
+        return document(repository_index(self._engine.models(), only_ready=only_ready))
+
+    def _config(self, route: Route, body: bytes) -> Reply:
+        return document(orjson.dumps(model_config(self._engine.view(route.model, route.version))))
+
+    def _statistics(self, route: Route, body: bytes) -> Reply:
+        return document(orjson.dumps(statistics(self._engine.statistics(route.model or None, route.version))))
+
+    async def _load(self, route: Route, body: bytes) -> Reply:
+        await self._engine.load(route.model, read_load(body, self._max_depth))
+        return document(b"")
+
+    async def _unload(self, route: Route, body: bytes) -> Reply:
+        check_unload(body, self._max_depth)
+        await self._engine.unload(route.model)
+        return document(b"")
+
+    def _v1_models(self, route: Route, body: bytes) -> Reply:
+        return document(v1.model_names(list(dict.fromkeys(status.name for status in self._engine.models()))))
+
+    def _v1_model(self, route: Route, body: bytes) -> Reply:
+        return document(orjson.dumps({"name": route.model, "ready": self._engine.is_ready(route.model)}))
+
+    def _refuse_shared_memory(self, route: Route, body: bytes) -> Reply:
+        raise Unsupported("shared memory is not offered")
+
+    def _refuse_settings(self, route: Route, body: bytes) -> Reply:
+        raise Unsupported("tracing and logging have no settings here that a client could change")
+
+    def _refuse_repository(self, route: Route, body: bytes) -> Reply:
+        raise Unsupported("there is one repository here, and it has no name")
 
     async def _metrics_text(self, route: Route, body: bytes) -> Reply:
         if self._metrics is None:
             raise NotFound("there are no metrics here", hint="serve.metrics is off")
         return Reply(200, await self._metrics(), content_type=_METRICS_TYPE)
 
-    def _asks_for_ready(self, body: bytes) -> bool:
-        if not body.strip():
-            return False
-        check_depth(body, self._max_depth)
-        try:
-            return msgspec.json.decode(body, type=_IndexRequest).ready
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidInput('the body is not JSON such as {"ready": true}') from error
+
+def _deliver_as(exchange: Exchange, encode: Callable[[Answer], bytes], outcome: Answer | Exception) -> None:
+    """Write an answer in another protocol's words."""
+    exchange.ticket = None
+    try:
+        if isinstance(outcome, Exception):
+            exchange.fail(outcome)
+        else:
+            exchange.write(Reply(200, encode(outcome), exchange.receipt(outcome)))
+    except Exception as error:
+        exchange.fail(error)
+    exchange.line.finish(exchange)
 
 
 async def _answer_with(exchange: Exchange, work: Awaitable[Reply]) -> None:
@@ -141,21 +258,3 @@ async def _answer_with(exchange: Exchange, work: Awaitable[Reply]) -> None:
     except Exception as error:
         exchange.fail(error)
     exchange.line.finish(exchange)
-
-
-class _IndexRequest(msgspec.Struct):
-    ready: bool = False
-
-
-def inflate(body: bytes, max_bytes: int) -> bytes:
-    """What ``body`` holds, compressed by gzip or zlib. Raises PayloadTooLarge beyond ``max_bytes``, InvalidInput."""
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        plain = inflater.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise InvalidInput("the body is not what its content-encoding says") from error
-    if len(plain) > max_bytes:
-        raise PayloadTooLarge(f"the body inflates to more than {max_bytes} bytes")
-    if not inflater.eof or inflater.unused_data:
-        raise InvalidInput("the compressed body ends in the wrong place")
-    return plain

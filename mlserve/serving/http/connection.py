@@ -22,6 +22,9 @@ from mlserve.serving.http.patience import Activity, Patience
 from mlserve.serving.http.reading import Phase, RequestReader
 from mlserve.serving.http.replies import CONTINUE, Reply, broken
 
+_MAX_UNREAD_BYTES = 8 << 20
+"""What a client may leave unread of an answer that comes in parts."""
+
 
 class State(Enum):
     OPEN = auto()
@@ -192,6 +195,8 @@ class Connection(asyncio.Protocol):
             return
         transport = self._transport
         while queue and (reply := queue[0].reply) is not None:
+            if queue[0].parts:
+                self._write_parts(queue[0])
             is_last = queue.popleft().is_last
             if isinstance(reply, bytes):
                 transport.write(reply)
@@ -200,8 +205,27 @@ class Connection(asyncio.Protocol):
             if is_last:
                 self._end()
                 return
+        if queue and queue[0].parts:
+            self._write_parts(queue[0])
         if not self._is_quick:
             self._advance()
+
+    def write_part(self, exchange: Exchange, piece: bytes) -> None:
+        """Write ``piece``, or keep it until it is the turn of ``exchange``; a client that does not read is cut off."""
+        queue = self._queue
+        if not queue or (queue[0] is exchange and self._transport.is_closing()):
+            return
+        if exchange.parts is None:
+            exchange.parts = []
+        exchange.parts.append(piece)
+        if queue[0] is exchange:
+            self._write_parts(exchange)
+            if self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
+                self._transport.abort()
+
+    def _write_parts(self, exchange: Exchange) -> None:
+        parts, exchange.parts = exchange.parts or [], None
+        self._transport.write(b"".join(parts))
 
     def _end(self) -> None:
         """Nothing more will be written."""

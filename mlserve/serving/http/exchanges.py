@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
+from time import monotonic
 from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from mlserve.errors import MlserveError
+from mlserve.serving.http.coding import LEAST_BYTES, deflate
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.encoding import encode_answer, encode_plain
+from mlserve.serving.oip.receipts import receipt_of
 from mlserve.serving.seam import Answer, Ticket
 
 _log = logging.getLogger("mlserve.serving.http")
@@ -51,10 +55,15 @@ class Line(Protocol):
     def finish(self, exchange: Exchange) -> None:
         """The exchange has its reply."""
 
+    def write_part(self, exchange: Exchange, piece: bytes) -> None:
+        """Write ``piece`` of a reply that is not whole yet, now or when it is the exchange's turn."""
+
 
 class Exchange(msgspec.Struct, gc=False, eq=False):
     """A request and, once there is one, its ``reply``: the pieces to write. ``is_last``: the connection ends with it.
 
+    ``parts`` are pieces of a reply that comes bit by bit, of which others before it keep it from being written.
+    ``receipt_from_s`` is when the request came, on the clock of the engine's timings, where a receipt is asked for.
     Without GC tracking: the connection forgets it when it is answered or lost, which breaks the circle between them.
     """
 
@@ -66,6 +75,8 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     ticket: Ticket | None = None
     reply: bytes | list[bytes | memoryview] | None = None
     is_last: bool = False
+    receipt_from_s: float | None = None
+    parts: list[bytes] | None = None
 
     @property
     def request_id(self) -> bytes:
@@ -91,9 +102,15 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         self.line.finish(self)
 
     def _write_plain(self, answer: Answer) -> None:
-        common = self.common
+        common, head = self.common, self.head
         text = encode_plain(answer)
-        if self.head is not None and self.head.is_plain and not common.is_draining:
+        if (
+            head is not None
+            and head.is_plain
+            and (head.coding is None or len(text) < LEAST_BYTES)
+            and self.receipt_from_s is None
+            and not common.is_draining
+        ):
             common.numbered += 1
             self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b-%x\r\n\r\n%b" % (
                 common.lines.ok_json,
@@ -103,52 +120,70 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
                 text,
             )
         else:
-            self.write(Reply(200, text))
+            self.write(Reply(200, text, self.receipt(answer)))
 
     def _write_answer(self, answer: Answer) -> None:
-        common = self.common
         encoded = encode_answer(answer, self.id, self.wish)
-        text = encoded.json
         if encoded.blobs is None:
-            self.write(Reply(200, text))
+            self.write(Reply(200, encoded.json, self.receipt(answer)))
             return
-        length = len(text) + sum(map(len, encoded.blobs))
-        opening = b"%binference-header-content-length: %d\r\n%b" % (
-            common.lines.ok_binary,
-            len(text),
-            self._closing_lines(length),
+        described = b"inference-header-content-length: %d\r\n" % len(encoded.json)
+        self._write_pieces(
+            self.common.lines.ok_binary, described + self.receipt(answer), [encoded.json, *encoded.blobs]
         )
-        self.reply = [opening, text, *encoded.blobs]
+
+    def receipt(self, answer: Answer) -> bytes:
+        """The header line that says how long what took, nothing where it is not asked for."""
+        if self.receipt_from_s is None:
+            return b""
+        return b"mlserve-receipt: %b\r\n" % receipt_of(answer, self.receipt_from_s, monotonic()).encode()
 
     def write(self, reply: Reply) -> None:
         """Make the pieces of ``reply``; a HEAD request gets its head alone."""
         self.is_last = self.is_last or reply.is_last
         if reply.status >= HTTPStatus.BAD_REQUEST:
             self.common.note_refusal(reply.status)
-        opening = (
-            self.common.lines.of(reply.status, reply.content_type)
-            + reply.headers
-            + self._closing_lines(len(reply.body))
-        )
-        is_head = self.head is not None and self.head.method == b"HEAD"
-        self.reply = opening if is_head else opening + reply.body
+        lines = self.common.lines.of(reply.status, reply.content_type)
+        if self.head is not None and self.head.method == b"HEAD":
+            self.reply = lines + reply.headers + self.closing_lines(len(reply.body))
+        else:
+            self._write_pieces(lines, reply.headers, [reply.body])
 
-    def _closing_lines(self, length: int) -> bytes:
+    def _write_pieces(self, lines: bytes, headers: bytes, pieces: Sequence[bytes | memoryview]) -> None:
+        length = sum(map(len, pieces))
+        coding = None if self.head is None else self.head.coding
+        if coding is not None and length >= LEAST_BYTES:
+            pieces = deflate(pieces, coding)
+            length = sum(map(len, pieces))
+            headers = b"content-encoding: %b\r\nvary: accept-encoding\r\n%b" % (coding.encode(), headers)
+        opening = lines + headers + self.closing_lines(length)
+        self.reply = opening + pieces[0] if len(pieces) == 1 else [opening, *pieces]
+
+    def closing_lines(self, length: int | None) -> bytes:
+        """The last lines of a head; without a ``length`` the body is chunked, or ends with the connection."""
         head = self.head
-        if self.common.is_draining or head is None or not head.keep_alive:
+        is_http10 = head is not None and head.is_http10
+        if self.common.is_draining or head is None or not head.keep_alive or (length is None and is_http10):
             self.is_last = True
-        connection = _CLOSE if self.is_last else _KEEP if head is not None and head.is_http10 else b""
-        return b"content-length: %d\r\n%bmlserve-request-id: %b\r\n\r\n" % (length, connection, self.request_id)
+        connection = _CLOSE if self.is_last else _KEEP if is_http10 else b""
+        if length is not None:
+            framing = b"content-length: %d\r\n" % length
+        else:
+            framing = b"" if is_http10 else b"transfer-encoding: chunked\r\n"
+        return b"%b%bmlserve-request-id: %b\r\n\r\n" % (framing, connection, self.request_id)
 
     def fail(self, error: Exception) -> None:
         """The reply for ``error``: ours is told to the client; any other is logged, and the client gets a bland 500."""
+        self.write(self.refusal(error))
+
+    def refusal(self, error: Exception) -> Reply:
+        """What the client is told of ``error``; a bug of ours is logged."""
         if isinstance(error, MlserveError) and error.http_status != INTERNAL.status:
-            self.write(failed(error))
-            return
+            return failed(error)
         if self.id is None and (self.head is None or self.head.request_id is None):
             self.id = self.common.next_id().decode()  # the log and the reply must name the same id
         _log.error("request %s: %s", self.request_id.decode(), error, exc_info=error)
-        self.write(INTERNAL)
+        return INTERNAL
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""

@@ -14,6 +14,7 @@ import httptools
 import msgspec
 
 from mlserve.serving.http.chunks import too_large
+from mlserve.serving.http.coding import accepted
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import Reply, broken, refusal
 from mlserve.serving.http.routing import Action, Route, route_of
@@ -34,8 +35,8 @@ class Head(msgspec.Struct, gc=False, frozen=True):
 
     ``route`` is a ``Reply`` where there is nothing to route to. ``body_bytes`` is None for a chunked body.
     ``json_bytes`` is the length of the JSON before blobs, None where all is JSON. ``request_id`` is the client's own.
-    ``is_plain``: a reply needs neither an id of the client's nor a word about the connection. ``is_infer``: it asks for
-    inference, and its body has a length.
+    ``coding`` is what the reply may be compressed by. ``is_plain``: a reply needs nothing that is the client's own, and
+    no word about the connection. ``is_infer``: it asks for inference, and its body has a length.
     """
 
     method: bytes
@@ -49,6 +50,9 @@ class Head(msgspec.Struct, gc=False, frozen=True):
     encoding: str | None
     is_plain: bool
     is_infer: bool
+    coding: str | None = None
+    unit_key: str | None = None
+    wants_receipt: bool = False
 
 
 class Heads:
@@ -67,8 +71,9 @@ class Heads:
     def parse(self, raw: bytes) -> Head | Reply:
         """The head in ``raw``, or why the connection cannot go on."""
         head = parse_head(raw, self._limits)
-        # A client's own request ids make each head a new one; they must not push out the others.
-        if isinstance(head, Head) and head.request_id is None and len(raw) <= _REMEMBERED_BYTES:
+        # A client's own ids and keys make each head a new one; they must not push out the others.
+        is_common = isinstance(head, Head) and head.request_id is None and head.unit_key is None
+        if isinstance(head, Head) and is_common and len(raw) <= _REMEMBERED_BYTES:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[raw] = head
@@ -137,10 +142,13 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
     keep_alive = _keeps_alive(fields, is_http10=is_http10)
     request_id = printable(_last(fields, b"mlserve-request-id")) or None
     route = route_of(method, parsed.target)
-    is_infer = isinstance(route, Route) and route.action is Action.INFER
+    takes_rows = isinstance(route, Route) and route.action.takes_rows
+    coding = accepted(b",".join(_all(fields, b"accept-encoding")))
+    unit_key = _last(fields, b"mlserve-unit-key").decode("utf-8", "replace") or None
+    wants_receipt = _last(fields, b"mlserve-receipt") in (b"1", b"true")
     return Head(
         method=method,
-        route=refusal(HTTPStatus.LENGTH_REQUIRED) if is_infer and not framing[1] else route,
+        route=refusal(HTTPStatus.LENGTH_REQUIRED) if takes_rows and not framing[1] else route,
         body_bytes=framing[0],
         keep_alive=keep_alive,
         is_http10=is_http10,
@@ -148,8 +156,11 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
         json_bytes=int(json_bytes[0]) if json_bytes else None,
         request_id=request_id,
         encoding=_ENCODINGS[encoding],
-        is_infer=is_infer and framing[1],
-        is_plain=keep_alive and not is_http10 and request_id is None,
+        is_infer=takes_rows and isinstance(route, Route) and route.action is Action.INFER and framing[1],
+        is_plain=keep_alive and not is_http10 and request_id is None and not wants_receipt,
+        coding=coding,
+        unit_key=unit_key,
+        wants_receipt=wants_receipt,
     )
 
 

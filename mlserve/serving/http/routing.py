@@ -1,4 +1,4 @@
-"""Path and method → what is asked. The routes are the Open Inference Protocol's, and two lists of models."""
+"""Path and method → what is asked: the Open Inference Protocol with Triton's extensions, KServe's V1, and metrics."""
 
 from __future__ import annotations
 
@@ -23,6 +23,26 @@ class Action(Enum):
     INFER = auto()
     INDEX = auto()
     METRICS = auto()
+    STATISTICS = auto()
+    CONFIG = auto()
+    LOAD = auto()
+    UNLOAD = auto()
+    V1_MODELS = auto()
+    V1_MODEL = auto()
+    V1_PREDICT = auto()
+    GENERATE = auto()
+    GENERATE_STREAM = auto()
+    SHARED_MEMORY = auto()
+    SETTINGS = auto()
+    OTHER_REPOSITORY = auto()
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the body holds what a model shall answer."""
+        return self in _TAKES_ROWS
+
+
+_TAKES_ROWS = frozenset({Action.INFER, Action.V1_PREDICT, Action.GENERATE, Action.GENERATE_STREAM})
 
 
 class Route(msgspec.Struct, gc=False, frozen=True):
@@ -34,21 +54,36 @@ class Route(msgspec.Struct, gc=False, frozen=True):
 
 
 _READS = (b"GET", b"HEAD")
+_WRITES = (b"POST",)
+_ANY = (*_READS, *_WRITES)
 _FIXED = {
     "/v2": (Action.SERVER, _READS),
     "/v2/": (Action.SERVER, _READS),
     "/v2/health/live": (Action.LIVE, _READS),
     "/v2/health/ready": (Action.READY, _READS),
     "/v2/models": (Action.MODELS, _READS),
+    "/v2/models/stats": (Action.STATISTICS, _READS),
     "/metrics": (Action.METRICS, _READS),
-    "/v2/repository/index": (Action.INDEX, (b"POST",)),
+    "/v2/repository/index": (Action.INDEX, _WRITES),
+    "/v2/trace/setting": (Action.SETTINGS, _ANY),
+    "/v2/logging": (Action.SETTINGS, _ANY),
+    "/v1/models": (Action.V1_MODELS, _READS),
 }
 _OF_MODEL = {
     (): (Action.MODEL, _READS),
     ("ready",): (Action.MODEL_READY, _READS),
-    ("infer",): (Action.INFER, (b"POST",)),
+    ("infer",): (Action.INFER, _WRITES),
+    ("config",): (Action.CONFIG, _READS),
+    ("stats",): (Action.STATISTICS, _READS),
+    ("generate",): (Action.GENERATE, _WRITES),
+    ("generate_stream",): (Action.GENERATE_STREAM, _WRITES),
+    ("trace", "setting"): (Action.SETTINGS, _ANY),
 }
+_OF_REPOSITORY = {"load": Action.LOAD, "unload": Action.UNLOAD}
 _MAX_VERSION_DIGITS = 18
+
+
+_Found = tuple[Route | Action, tuple[bytes, ...]]
 
 
 def route_of(method: bytes, target: bytes) -> Route | Reply:
@@ -63,7 +98,7 @@ def route_of(method: bytes, target: bytes) -> Route | Reply:
     if not path.startswith(b"/"):
         _, _, rest = path.partition(b"://")
         path = b"/" + rest.partition(b"/")[2]
-    found = _FIXED.get(path.decode("latin-1")) or _model_route(path)
+    found = _FIXED.get(path.decode("latin-1")) or _below(path)
     if found is None:
         return refusal(HTTPStatus.NOT_FOUND)
     what, methods = found
@@ -72,15 +107,30 @@ def route_of(method: bytes, target: bytes) -> Route | Reply:
     return what if isinstance(what, Route) else Route(what)
 
 
-def _model_route(path: bytes) -> tuple[Route, tuple[bytes, ...]] | None:
+def _below(path: bytes) -> _Found | None:
+    """What stands below a fixed part of the path."""
     # Split first, decode then: a name may hold an encoded slash.
-    parts = path.split(b"/")
-    if parts[:3] != [b"", b"v2", b"models"] or len(parts) < 4 or not parts[3]:
-        return None
     try:
-        name, *rest = (unquote_to_bytes(part).decode("utf-8") for part in parts[3:])
+        parts = [unquote_to_bytes(part).decode("utf-8") for part in path.split(b"/")]
     except UnicodeDecodeError:
         return None
+    match parts:
+        case ["", "v2", "models", name, *rest] if name:
+            return _of_model(name, rest)
+        case ["", "v2", "repository", "models", name, verb] if name and verb in _OF_REPOSITORY:
+            return Route(_OF_REPOSITORY[verb], name), _WRITES
+        case ["", "v2", "repository", _, "index"] | ["", "v2", "repository", _, "models", _, "load" | "unload"]:
+            return Action.OTHER_REPOSITORY, _WRITES
+        case ["", "v2", "systemsharedmemory" | "cudasharedmemory", *_]:
+            return Action.SHARED_MEMORY, _ANY
+        case ["", "v1", "models", name] if name.endswith(":predict") and name != ":predict":
+            return Route(Action.V1_PREDICT, name.removesuffix(":predict")), _WRITES
+        case ["", "v1", "models", name] if name:
+            return Route(Action.V1_MODEL, name), _READS
+    return None
+
+
+def _of_model(name: str, rest: list[str]) -> _Found | None:
     version = None
     if rest[:1] == ["versions"]:
         if len(rest) < 2 or not _is_version(rest[1]):

@@ -17,30 +17,39 @@ import numpy as np
 from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput, Unsupported
 from mlserve.serving.oip.blobs import array_of, implied_shape
+from mlserve.serving.oip.classification import read_count
 from mlserve.serving.oip.leniently import LARGE_BYTES, flatten, read_request, try_read_large
 from mlserve.serving.oip.nesting import check_depth
+from mlserve.serving.oip.parameters import apply_parameters, read_flag
 from mlserve.serving.oip.plans import Plan, plan_of
 from mlserve.serving.oip.wire import AnyInput, AnyOutput, AnyRequest, Parameter
 from mlserve.serving.seam import InferRequest, InputTensor, ModelView
 
 MAX_JSON_DEPTH = 100
-_MICROSECONDS = 1e-6
 _NOTHING = memoryview(b"")
 
 
 class Wish(msgspec.Struct, gc=False):
-    """How the answer shall be written: every output as a blob unless ``binary`` names those that shall be."""
+    """How the answer shall be written: every output as a blob unless ``binary`` names those that shall be.
+
+    ``classes`` are outputs of which only so many best classes shall come.
+    """
 
     all_binary: bool
     binary: frozenset[str]
+    classes: dict[str, int] | None = None
 
 
 class Decoded(msgspec.Struct, gc=False):
-    """A request, the id to give back (None: none was sent), and the wish for blobs (None: JSON throughout)."""
+    """A request, the id to give back (None: none was sent), and the wish for blobs (None: plain JSON throughout).
+
+    ``wants_receipt``: how long each part took shall be told with the answer.
+    """
 
     request: InferRequest
     id: str | None
     wish: Wish | None
+    wants_receipt: bool = False
 
 
 ALL_BINARY = Wish(True, frozenset())
@@ -77,12 +86,12 @@ def decode_infer(
     else:
         wire, is_checked = _read_carefully(text, plan, max_depth)
     request = InferRequest(view.name, version, _inputs(wire, plan, blobs, is_checked))
-    wish = None
+    wish, wants_receipt = None, False
     if wire.outputs is not None or wire.parameters is not None:
         parameters = wire.parameters or {}
         request.outputs, wish = _wishes(wire.outputs or (), parameters, view)
-        request.deadline_s = _deadline(parameters, clock)
-    return Decoded(request, wire.id, wish)
+        wants_receipt = apply_parameters(request, parameters, clock)
+    return Decoded(request, wire.id, wish, wants_receipt)
 
 
 def _read_carefully(text: bytes, plan: Plan, max_depth: int) -> tuple[AnyRequest, bool]:
@@ -156,40 +165,27 @@ def _shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...], name: str) -> 
 def _wishes(
     outputs: list[AnyOutput] | list[Any] | tuple[()], parameters: dict[str, Parameter], view: ModelView
 ) -> tuple[tuple[str, ...] | None, Wish | None]:
-    default = _flag(parameters, "binary_data_output", "the request") or False
+    default = read_flag(parameters, "binary_data_output", "the request") or False
     if not outputs:
         return None, ALL_BINARY if default else None
     binary: set[str] = set()
     names: list[str] = []
+    classes: dict[str, int] = {}
     for output in outputs:
-        view.signature.output(output.name)
+        spec = view.signature.output(output.name)
         if output.name in names:
             raise InvalidInput(f"output '{output.name}' comes twice")
         names.append(output.name)
         wishes = output.parameters or {}
-        for refused in ("classification", "shared_memory_region"):
-            if refused in wishes:
-                raise Unsupported(f"'{refused}' of output '{output.name}' is not offered")
-        wanted = _flag(wishes, "binary_data", f"output '{output.name}'")
+        if "shared_memory_region" in wishes:
+            raise Unsupported(f"output '{output.name}' shall go to shared memory, which is not offered")
+        count = read_count(wishes, spec)
+        if count is not None:
+            classes[output.name] = count
+        wanted = read_flag(wishes, "binary_data", f"output '{output.name}'")
         if default if wanted is None else wanted:
             binary.add(output.name)
-    return tuple(names), Wish(False, frozenset(binary)) if binary else None
-
-
-def _flag(parameters: dict[str, Parameter], name: str, of: str) -> bool | None:
-    value = parameters.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise InvalidInput(f"{name} of {of} is {value!r}, not true or false")
-    return value
-
-
-def _deadline(parameters: dict[str, Parameter], clock: Callable[[], float]) -> float | None:
-    timeout = parameters.get("timeout")
-    if timeout is None or timeout == 0:
-        return None
-    if type(timeout) is not int or timeout < 0:
-        raise InvalidInput(f"timeout is {timeout!r}, not a count of microseconds")
-    return clock() + min(timeout, 1 << 62) * _MICROSECONDS
+    return tuple(names), Wish(False, frozenset(binary), classes or None) if binary or classes else None
 
 
 def _raw_binary(plan: Plan, version: int | None, body: bytes) -> Decoded:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import orjson
 
+from mlserve.core.dtypes import DType
 from mlserve.core.tensors import TensorSpec
 from mlserve.serving.oip.blobs import blob_of
+from mlserve.serving.oip.classification import best_classes
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.plans import Plan, plan_of
 from mlserve.serving.oip.texts import joined, row_texts, whole_text
@@ -71,20 +74,34 @@ def _any(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
     blobs: list[bytes | memoryview] = []
     outputs: list[bytes] = []
     for tensor in answer.outputs:
+        count = None if wish is None or wish.classes is None else wish.classes.get(tensor.name)
+        is_blob = wish is not None and (wish.all_binary or tensor.name in wish.binary)
+        if count is not None:
+            array, dtype = classes_of(tensor, count), DType.STRING
+        else:
+            array, dtype = None, tensor.dtype
         described: dict[str, Any] = {
             "name": tensor.name,
-            "datatype": tensor.dtype.served,
-            "shape": tensor.shape,
+            "datatype": dtype.served,
+            "shape": tensor.shape if array is None else array.shape,
         }
-        if wish is not None and (wish.all_binary or tensor.name in wish.binary):
-            blob = blob_of(tensor.array(), tensor.dtype)
+        if is_blob:
+            blob = blob_of(tensor.array() if array is None else array, dtype)
             blobs.append(blob)
             outputs.append(orjson.dumps(described | {"parameters": {"binary_data_size": len(blob)}}))
         else:
-            outputs.append(orjson.dumps(described)[:-1] + b',"data":[' + _text(tensor) + b"]}")
+            text = _text(tensor) if array is None else orjson.dumps(array.ravel().tolist())[1:-1]
+            outputs.append(orjson.dumps(described)[:-1] + b',"data":[' + text + b"]}")
     given_back = b"" if id is None else b',"id":' + orjson.dumps(id)
     text = b"%b%b%b%b]}" % (plan.prefix, given_back, b',"outputs":[', b",".join(outputs))
-    return Encoded(text, blobs if wish is not None else None)
+    has_blobs = wish is not None and (wish.all_binary or bool(wish.binary))
+    return Encoded(text, blobs if has_blobs else None)
+
+
+def classes_of(tensor: AnswerTensor, count: int) -> np.ndarray[Any, Any]:
+    """The ``count`` best classes of one output, with the labels that the version has for it."""
+    view = tensor.batch.view
+    return best_classes(tensor.array(), count, view.labels.get(tensor.name, ()), is_batched=view.is_batchable)
 
 
 def _text(tensor: AnswerTensor) -> bytes:

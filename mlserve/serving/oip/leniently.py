@@ -54,6 +54,23 @@ def read_request(text: bytes, max_depth: int) -> LooseRequest:
     return request
 
 
+def read_json(text: bytes, max_depth: int) -> Any:
+    """Any JSON document as Python values, bare NaN and Infinity among them. Raises InvalidInput."""
+    check_depth(text, max_depth)
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(text.decode("utf-8"), parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the body is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise InvalidInput("the JSON nests too deep") from error
+    except ValueError as error:
+        raise InvalidInput(f"the body is not JSON: {_sentence(error)}") from error
+
+
 def try_read_large(text: bytes, plan: Plan, max_depth: int) -> LooseRequest | None:
     """The request in ``text`` with its data as arrays, or None where the plain way has to decide.
 

@@ -181,3 +181,64 @@ def test_the_asyncio_client_works_concurrently(front: Front) -> None:
             return list(await asyncio.gather(*(ask(client, number) for number in range(40))))
 
     assert asyncio.run(many()) == [2.0 * number for number in range(40)]
+
+
+def test_a_large_answer_comes_back_compressed(client: blocking.InferenceServerClient) -> None:
+    ones = np.ones((500, 3), np.float32)
+
+    result = client.infer(
+        "fraud",
+        [tensor("x", ones, "FP32", binary=True)],
+        outputs=[blocking.InferRequestedOutput("y", binary_data=True)],
+        response_compression_algorithm="gzip",
+    )
+
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * ones)
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["blobs", "JSON"])
+def test_classes_are_read_as_texts(client: blocking.InferenceServerClient, binary: bool) -> None:
+    wanted = blocking.InferRequestedOutput("y", binary_data=binary, class_count=2)
+
+    result = client.infer("fraud", [tensor("x", np.float32([[1, 3, 2]]), "FP32", binary=True)], outputs=[wanted])
+
+    found = [value.decode() if isinstance(value, bytes) else value for value in result.as_numpy("y").ravel()]
+    assert found == ["6.0:1", "4.0:2"]
+
+
+def test_priority_and_timeout_are_taken(client: blocking.InferenceServerClient) -> None:
+    result = client.infer(
+        "fraud", [tensor("x", np.ones((1, 3), np.float32), "FP32", binary=True)], priority=1, timeout=60_000_000
+    )
+
+    np.testing.assert_array_equal(result.as_numpy("y"), [[2, 2, 2]])
+
+
+def test_sequences_are_refused(client: blocking.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="sequence"):
+        client.infer(
+            "fraud", [tensor("x", np.ones((1, 3), np.float32), "FP32", binary=True)], sequence_id=5, sequence_start=True
+        )
+
+
+def test_configuration_statistics_and_model_control_answer(
+    client: blocking.InferenceServerClient, engine: FakeEngine
+) -> None:
+    assert client.get_model_config("fraud")["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]
+    assert client.get_inference_statistics("fraud") == {"model_stats": []}
+    client.load_model("fraud", config='{"version_policy": {"specific": {"versions": [3]}}}')
+    client.unload_model("fraud")
+
+    assert engine.loads[-1] == ("fraud", [3])
+    assert engine.unloads[-1] == "fraud"
+
+
+def test_the_asyncio_client_controls_models_too(front: Front, engine: FakeEngine) -> None:
+    async def control() -> Any:
+        async with nonblocking.InferenceServerClient(front.address) as client:
+            await client.load_model("fraud")
+            await client.unload_model("fraud")
+            return await client.get_model_repository_index()
+
+    assert "fraud" in [line["name"] for line in asyncio.run(control())]
+    assert engine.loads[-1] == ("fraud", None)

@@ -188,9 +188,16 @@ def test_a_timeout_of_zero_is_none() -> None:
     assert decoded(request([1, 2, 3], [1, 3], parameters={"timeout": 0})).request.deadline_s is None
 
 
-@pytest.mark.parametrize("name", ["classification", "shared_memory_region"])
-def test_what_is_not_offered_is_said_rather_than_ignored(name: str) -> None:
-    body = request([1, 2, 3], [1, 3], outputs=[{"name": "y", "parameters": {name: 1}}])
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        pytest.param({"outputs": [{"name": "y", "parameters": {"shared_memory_region": "r"}}]}, "shared", id="memory"),
+        pytest.param({"parameters": {"sequence_id": 7}}, "sequence_id", id="sequence id"),
+        pytest.param({"parameters": {"sequence_start": True}}, "sequence_start", id="sequence start"),
+    ],
+)
+def test_what_is_not_offered_is_said_rather_than_ignored(fields: dict[str, Any], name: str) -> None:
+    body = request([1, 2, 3], [1, 3], **fields)
 
     with pytest.raises(Unsupported, match=name):
         decoded(body)

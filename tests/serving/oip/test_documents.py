@@ -7,6 +7,7 @@ import json
 from mlserve import __version__
 from mlserve.errors import InvalidInput, NotFound
 from mlserve.serving.oip.documents import (
+    EXTENSIONS,
     failure,
     failure_text,
     model_metadata,
@@ -28,7 +29,7 @@ def test_the_server_says_who_it_is() -> None:
     assert json.loads(server_metadata()) == {
         "name": "mlserve",
         "version": __version__,
-        "extensions": ["binary_tensor_data"],
+        "extensions": list(EXTENSIONS),
     }
 
 

@@ -1,0 +1,27 @@
+"""Pages out of templates: one file each, every text escaped, no script and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from mlserve.core.plugins import missing_extra
+from mlserve.report.figures import number, size, tensor
+
+
+def render_page(template: str, values: Mapping[str, Any]) -> str:
+    """``template``, of this package, filled with ``values``. Raises MissingExtra where jinja2 is not installed."""
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise missing_extra("jinja2", "report") from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.ChainableUndefined, trim_blocks=True, loader=jinja2.FunctionLoader(_source)
+    )
+    environment.filters |= {"number": number, "size": size, "tensor": tensor}
+    return environment.get_template(template).render(values)
+
+
+def _source(name: str) -> str:
+    return resources.files("mlserve.report").joinpath(name).read_text("utf-8")

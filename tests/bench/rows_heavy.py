@@ -1,0 +1,283 @@
+"""Rows on models that fill the cores: against ONNX Runtime alone, with and without what should help them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from mlserve.bench.arrivals import Arrivals, arrivals
+from mlserve.bench.asking import Protocol, requests_of
+from mlserve.bench.messages import post
+from mlserve.core.dtypes import DType
+from mlserve.core.files import replacing
+from mlserve.core.tensors import Signature, TensorSpec
+from tests.bench import models
+from tests.bench.pairs import Bench, Topic, fill, fill_inverse, fill_numbers, p50, p99, rps
+from tests.bench.rows_tabular import ours
+from tests.bench.servers import ALL_CORES, HOST, Figures, Server, learned, mlserve, module, started
+from tests.bench.table import Demand, Line
+
+TEXT = Signature(
+    tuple(TensorSpec(name, DType.INT64, ("batch", "sequence")) for name in ("input_ids", "attention_mask")), ()
+)
+PICTURE = Signature((TensorSpec("image", DType.FLOAT32, ("batch", *models.IMAGE)),), ())
+HEAVY_WARMUP_S = 0.5
+SLO_MS = 250.0
+
+
+def asked(
+    model: str, signature: Signature, inputs: Sequence[models.Arrays], protocol: Protocol, port: int
+) -> list[bytes]:
+    return list(requests_of(inputs, signature, protocol, HOST, port, f"/v2/models/{model}/infer"))
+
+
+@contextmanager
+def served(
+    path: Path, signature: Signature, inputs: Sequence[models.Arrays], protocol: Protocol = "json", **settings: str
+) -> Iterator[Server]:
+    """mlserve on all cores, with the load beside it."""
+    named = {f"serve.{name}": value for name, value in settings.items()}
+    with mlserve(path, cores=ALL_CORES, settings=named) as ready:
+        yield ready.server(partial(asked, path.stem, signature, inputs, protocol))
+
+
+@contextmanager
+def bare(bench: Bench, path: Path, inputs: models.Arrays) -> Iterator[Callable[[], float]]:
+    """Rows a second of ``session.run`` alone, in the best of batch sizes and callers."""
+    file = path.with_suffix(".inputs.npz")
+    with replacing(file) as partial_file, partial_file.open("wb") as handle:
+        np.savez(handle, **inputs)
+    command = [sys.executable, "-m", "tests.bench.bare_session", str(path), str(file)]
+    with started(command, ALL_CORES) as process:
+
+        def ask(rows: int, callers: int, threads: int, seconds: float) -> float:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(rows, callers, threads, seconds, file=process.stdin, flush=True)
+            return float(process.stdout.readline())
+
+        ways = [(rows, callers, threads) for (callers, threads), rows in product(((1, 1), (2, 1), (1, 2)), (1, 8, 32))]
+        # Long enough for two runs of the largest batch.
+        seconds = max(bench.seconds / 2, 0.5)
+        tries = [(f"{r} rows, {c} × {t} threads", partial(ask, r, c, t, seconds)) for r, c, t in ways]
+        best = bench.best(f"{path.stem} alone", tries)
+        way = next(way for way, (name, _) in zip(ways, tries, strict=True) if name == best)
+        yield partial(ask, *way, bench.seconds)
+
+
+def minilm_against_bare(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.sentences(64, np.full(64, 32)))
+    path = models.minilm()
+    with served(path, TEXT, inputs) as mine, bare(bench, path, inputs[0]) as alone:
+        for number, concurrency in enumerate((16, 64)):
+            two = lines[2 * number : 2 * number + 2]
+            _against_bare(bench, f"MiniLM at {concurrency}", two, mine, concurrency, alone)
+
+
+def cnn_against_bare(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.images(4))
+    path = models.cnn()
+    with served(path, PICTURE, inputs, "binary") as mine, bare(bench, path, inputs[0]) as alone:
+        _against_bare(bench, "CNN binary at 16", lines, mine, 16, alone)
+
+
+def cnn_json_against_fastapi(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.images(4))
+    path = models.cnn()
+    with ExitStack() as stack:
+        mine = stack.enter_context(served(path, PICTURE, inputs))
+        handlers = [stack.enter_context(_handler(path, processes, inputs)) for processes in (1, 2)]
+        for line, concurrency in zip(lines, (16, 1), strict=True):
+            tries = [(one.name, partial(_rps_of, one, concurrency, _long(bench))) for one in handlers]
+            better = bench.best(f"FastAPI at {concurrency}", tries)
+            theirs = next(one for one in handlers if one.name == better)
+            pairs = bench.pairs(
+                f"CNN as JSON at {concurrency}",
+                lambda: mine.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: theirs.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+            )
+            fill(line, pairs, rps)
+            line.note = better
+
+
+@contextmanager
+def _handler(path: Path, processes: int, inputs: Sequence[models.Arrays]) -> Iterator[Server]:
+    """A FastAPI handler that takes images as nested lists."""
+    with module("tests.bench.fastapi_handler", str(path), str(processes), cores=ALL_CORES) as (pid, port):
+        bodies = [b'{"data":' + _nested(one["image"]) + b"}" for one in inputs]
+        messages = learned(port, [post(HOST, port, "/tensor", body) for body in bodies])
+        yield Server(f"fastapi × {processes}", port, pid, messages)
+
+
+def _rps_of(server: Server, concurrency: int, seconds: float) -> float:
+    return server.load(concurrency, seconds, warmup_s=HEAVY_WARMUP_S).rps
+
+
+def mixed_lengths(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.sentences(64, models.mixed_lengths(64)))
+    path = models.minilm()
+    with ExitStack() as stack:
+        on = stack.enter_context(served(path, TEXT, inputs, length_buckets="auto"))
+        off = stack.enter_context(served(path, TEXT, inputs, length_buckets="off"))
+        pairs = bench.pairs(
+            "MiniLM, mixed lengths at 32",
+            lambda: on.load(32, _long(bench), warmup_s=HEAVY_WARMUP_S),
+            lambda: off.load(32, _long(bench), warmup_s=HEAVY_WARMUP_S),
+        )
+        fill(lines[0], pairs, rps)
+        fill(lines[1], pairs, p99)
+
+
+def lone_request(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.sentences(64, np.full(64, 32)))
+    path = models.minilm()
+    with ExitStack() as stack:
+        on = stack.enter_context(served(path, TEXT, inputs, lone_session="auto"))
+        off = stack.enter_context(served(path, TEXT, inputs, lone_session="off"))
+        for concurrency, line in zip((1, 16), lines, strict=True):
+            pairs = bench.pairs(
+                f"MiniLM at {concurrency}, with and without a second session",
+                lambda: on.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: off.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+            )
+            if concurrency == 1:
+                fill_inverse(line, pairs, p50)
+            else:
+                fill(line, pairs, rps)
+
+
+def open_loop(bench: Bench, lines: list[Line]) -> None:
+    inputs = list(models.sentences(64, np.full(64, 32)))
+    path = models.minilm()
+    with ExitStack() as stack:
+        slo = stack.enter_context(served(path, TEXT, inputs, slo=f"p99={SLO_MS:g}ms"))
+        window = stack.enter_context(served(path, TEXT, inputs, max_delay_ms="2"))
+        capacity = slo.load(32, max(bench.seconds, 1.0), warmup_s=HEAVY_WARMUP_S).rps
+        bench.raw.append({"what": "capacity", "rps": capacity})
+        kinds: tuple[Arrivals, ...] = ("poisson", "bursty")
+        for kind, line in zip(kinds, lines, strict=False):
+            pairs = _open_pairs(bench, f"open loop, {kind} at 70 %", kind, 0.7 * capacity, slo, window)
+            goodput = [(_goodput(one), _goodput(other)) for one, other in pairs]
+            fill_numbers(line, goodput)
+            refused = sum(one.errors for one, _ in pairs)
+            line.note = f"{0.7 * capacity:.0f}/s, p99={SLO_MS:g}ms" + (f", {refused} refused" if refused else "")
+        low = _open_pairs(bench, "open loop, poisson at 10 %", "poisson", 0.1 * capacity, slo, window)
+        fill_inverse(lines[2], low, p99)
+
+
+def open_loop_tabular(bench: Bench, lines: list[Line]) -> None:
+    model = models.tabular()
+    with ours(model, slo="p99=20ms") as slo, ours(model, max_delay_ms="2") as window:
+        low = _open_pairs(bench, "tabular open loop, poisson at 2 000/s", "poisson", 2000.0, slo, window)
+        fill_inverse(lines[0], low, p99)
+
+
+def _open_pairs(
+    bench: Bench, what: str, kind: Arrivals, rate: float, slo: Server, window: Server
+) -> list[tuple[Figures, Figures]]:
+    seeds = iter(range(1000))
+    due = None
+
+    def schedule() -> object:
+        """A new one for each pair, the same for both of it."""
+        return arrivals(kind, rate, _long(bench) + HEAVY_WARMUP_S, np.random.default_rng(next(seeds) // 2))
+
+    def load(server: Server) -> Figures:
+        nonlocal due
+        due = schedule()
+        return server.load(256, _long(bench), due=due, warmup_s=HEAVY_WARMUP_S)
+
+    return bench.pairs(what, lambda: load(slo), lambda: load(window))
+
+
+def _goodput(found: Figures) -> float:
+    return found.outcome.latencies.within(SLO_MS / 1e3) / found.outcome.took_s
+
+
+def _against_bare(
+    bench: Bench, what: str, lines: list[Line], mine: Server, concurrency: int, alone: Callable[[], float]
+) -> None:
+    """Rows a second against the bare session's, and how far the tail is from the middle."""
+    seen: list[Figures] = []
+
+    def ours() -> float:
+        seen.append(mine.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S))
+        return seen[-1].rps
+
+    pairs = bench.pairs(what, ours, alone)
+    bench.raw.append({"what": what, "ours": [one.to_dict() for one in seen]})
+    fill_numbers(lines[0], pairs, sum(one.errors for one in seen))
+    if len(lines) > 1:
+        fill_numbers(lines[1], [(one.p99_ms, one.p50_ms) for one in seen], sum(one.errors for one in seen))
+
+
+def _long(bench: Bench) -> float:
+    """Heavy models answer few requests a second: a p99 needs some."""
+    return bench.seconds if bench.quick else 2 * bench.seconds
+
+
+def _nested(image: np.ndarray) -> bytes:
+    return orjson.dumps(np.ascontiguousarray(image), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+BARE = "bare session.run, best of batch sizes and callers"
+TOPICS: Sequence[Topic] = (
+    Topic(
+        "minilm",
+        [
+            Line("MiniLM, 32 tokens, JSON, 16 clients: rows/s", BARE, Demand(0.95), "/s"),
+            Line("MiniLM, 32 tokens, JSON, 16 clients: p99 / p50", "itself", Demand(1.4, at_most=True), "ms"),
+            Line("MiniLM, 32 tokens, JSON, 64 clients: rows/s", BARE, Demand(0.95), "/s"),
+            Line("MiniLM, 32 tokens, JSON, 64 clients: p99 / p50", "itself", Demand(1.4, at_most=True), "ms"),
+        ],
+        minilm_against_bare,
+    ),
+    Topic(
+        "lengths",
+        [
+            Line("MiniLM, 8–128 tokens log-normal, 32 clients: rows/s", "length buckets off", Demand(1.5), "/s"),
+            Line("MiniLM, 8–128 tokens, 32 clients: p99", "length buckets off", Demand(1.0, at_most=True), "ms"),
+        ],
+        mixed_lengths,
+    ),
+    Topic(
+        "cnn", [Line("CNN of ResNet-50's size, binary, 16 clients: rows/s", BARE, Demand(0.97), "/s")], cnn_against_bare
+    ),
+    Topic(
+        "cnn-json",
+        [
+            Line("the same image as JSON (3 MB), 16 clients: rows/s", "a FastAPI handler", Demand(1.4), "/s"),
+            Line("the same image as JSON (3 MB), 1 client: rows/s", "a FastAPI handler", Demand(None), "/s"),
+        ],
+        cnn_json_against_fastapi,
+    ),
+    Topic(
+        "lone",
+        [
+            Line("MiniLM, a lone request: p50, one thread / two", "one ONNX Runtime thread", Demand(1.4), "ms"),
+            Line("MiniLM, 16 clients: rows/s", "without the second session", Demand(0.97), "/s"),
+        ],
+        lone_request,
+    ),
+    Topic(
+        "open-loop",
+        [
+            Line("MiniLM, open loop at 70 %, Poisson: goodput", "a fixed window of 2 ms", Demand(1.0), "/s"),
+            Line("MiniLM, open loop at 70 %, bursty: goodput", "a fixed window of 2 ms", Demand(1.0), "/s"),
+            Line("MiniLM, open loop at 10 %: p99, theirs / ours", "a fixed window of 2 ms", Demand(1.0), "ms"),
+        ],
+        open_loop,
+    ),
+    Topic(
+        "open-loop-tabular",
+        [Line("tabular, open loop at 2 000/s: p99, theirs / ours", "a fixed window of 2 ms", Demand(1.0), "ms")],
+        open_loop_tabular,
+    ),
+)

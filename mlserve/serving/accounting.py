@@ -66,8 +66,32 @@ class Account:
         """A request that was admitted and got an error, at ``failed_s`` on the clock of its arrival."""
         _add(self.fail, 1, failed_s - waiting.arrived_s)
 
+    def note_cache_hit(self, lookup_ns: int) -> None:
+        """A request whose answer was kept, found in ``lookup_ns``."""
+        _add(self.cache_hit, 1, lookup_ns)
+
+    def note_cache_miss(self, lookup_ns: int) -> None:
+        """A request whose answer was not kept, as ``lookup_ns`` of looking told."""
+        _add(self.cache_miss, 1, lookup_ns)
+
+    def note_shared(self, arrivals_s: Sequence[float], ended_s: float, *, is_failure: bool) -> None:
+        """Requests that got the answer, or the error, of another's run or of the cache at ``ended_s``."""
+        requests = len(arrivals_s)
+        ns = int(_NS * (requests * ended_s - sum(arrivals_s)))
+        if is_failure:
+            _add(self.fail, requests, ns)
+            return
+        self.last_s = time()
+        _add(self.success, requests, ns)
+        _add(self.queue, requests, ns)
+        self._arrivals_s += arrivals_s
+        self._runs.append((requests, ended_s, ended_s))
+        if len(self._arrivals_s) >= _FOLD:
+            self._fold()
+
     def note_rejection(self, reason: str) -> None:
-        """A request that was not admitted. ``reason`` is one word of a small set, such as "queue_full"."""
+        """A request that was turned away. ``reason`` is one word of a small set: "queue_full", "slo" (neither was
+        admitted), or "expired" (it waited too long)."""
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
     def statistics(self, waiting_rows: int = 0) -> ModelStatistics:

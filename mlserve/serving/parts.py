@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import MlserveError, Unavailable
+from mlserve.core.slo import Slo, parse_slo
+from mlserve.errors import InvalidConfig, MlserveError, Unavailable, UsageError
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
 from mlserve.serving.accesslog import AccessLog
 from mlserve.serving.engine import BatchingEngine
@@ -101,6 +102,13 @@ class Parts:
             loop,
             max_queue_rows=settings.max_queue_rows,
             max_delay_s=settings.max_delay_ms / 1e3,
+            preferred_rows=settings.preferred_batches,
+            timeout_s=None if settings.request_timeout_ms is None else settings.request_timeout_ms / 1e3,
+            slo=objective_of(settings),
+            cache_bytes=settings.response_cache_bytes,
+            is_single_flight=bool(settings.response_cache_bytes)
+            if settings.single_flight is None
+            else settings.single_flight,
             on_demand=self.follower,
         )
         self.observers = _observers(settings, loop)
@@ -251,3 +259,13 @@ def url_of(host: str, port: int, *, is_secure: bool = False) -> str:
 def address_of(host: str, port: int) -> str:
     """Host and port as one text."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def objective_of(settings: ServeSettings) -> Slo | None:
+    """The latency objective. Raises InvalidConfig for what is none."""
+    if settings.slo is None:
+        return None
+    try:
+        return parse_slo(settings.slo)
+    except UsageError as error:
+        raise InvalidConfig(f"serve.slo: {error.message}", hint=error.hint) from error

@@ -59,8 +59,10 @@ def serve_targets(
     files = tuple(Path(target) for target in targets if is_path(target))
     names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
     if settings.workers > 1:
+        from mlserve.serving.parts import objective_of
         from mlserve.wiring.workers import Job, supervise
 
+        objective_of(settings)  # what no worker could start with is no reason to start any
         job = Job(tuple(targets), dict(flags or {}), config_file)
         with _logging_to_stderr():
             return supervise(job, settings, emit, warn=warn, must_have_grpc=must_have_grpc)

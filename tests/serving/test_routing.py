@@ -253,3 +253,25 @@ def test_what_follows_an_answer_is_called_once_a_run_and_harms_nobody() -> None:
         world.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("bad_row", [0, 599])
+def test_a_large_request_that_a_challenger_cannot_answer_is_answered_by_the_champion_alone(bad_row: int) -> None:
+    async def story() -> None:
+        load = models({2: {13.0: InvalidInput("13 is refused")}})
+        world = World(["m"], load)
+        await world.repository.apply(split(1.0))
+        values = np.ones((600, 1), np.float32)
+        values[bad_row] = 13.0
+
+        good = await answers(world, ["a", "a"], np.ones((600, 1), np.float32))
+        moved = await answers(world, ["a"], values)
+
+        assert {answer.version for answer in good} == {"2"}
+        assert [answer.version for answer in moved] == ["1"]
+        assert moved[0].outputs[0].array().ravel().tolist() == values.ravel().tolist()
+        assert world.engine.statistics("m", 2)[0].fail.count == 1
+        assert world.engine.statistics("m", 1)[0].success.count == 1
+        world.close()
+
+    asyncio.run(story())

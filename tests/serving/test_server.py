@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from mlserve.core.assignment import arm_of
 from mlserve.core.refs import Stage
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, UsageError
+from mlserve.errors import Conflict, InvalidConfig, InvalidInput, NotFound, Unavailable, UsageError
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import live_instances
 from mlserve.registry.migrating import upgrade
@@ -417,3 +417,8 @@ def test_what_cannot_be_served_is_said_before_anything_starts(
 ) -> None:
     with pytest.raises(error):
         serve(Targets(tuple(map(Path, files)), names), settings, print)
+
+
+def test_an_objective_that_is_none_is_refused_before_anything_is_bound() -> None:
+    with pytest.raises(InvalidConfig, match=r"^serve.slo: 'p99' is no latency objective$"):
+        serve(Targets(files=(Path("m.onnx"),)), ServeSettings(slo="p99"), lambda event: None)

@@ -24,6 +24,9 @@ _NS = 1e9
 _FOLD = 1024
 """Requests whose times are put aside before they are counted."""
 
+_NO_RUN = -1
+"""In place of rows: these requests got the answer of a run that is counted already, or of none."""
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -68,24 +71,19 @@ class Account:
 
     def note_cache_hit(self, lookup_ns: int) -> None:
         """A request whose answer was kept, found in ``lookup_ns``."""
-        _add(self.cache_hit, 1, lookup_ns)
+        _add(self.cache_hit, 1, lookup_ns / _NS)
 
     def note_cache_miss(self, lookup_ns: int) -> None:
         """A request whose answer was not kept, as ``lookup_ns`` of looking told."""
-        _add(self.cache_miss, 1, lookup_ns)
+        _add(self.cache_miss, 1, lookup_ns / _NS)
 
     def note_shared(self, arrivals_s: Sequence[float], ended_s: float, *, is_failure: bool) -> None:
         """Requests that got the answer, or the error, of another's run or of the cache at ``ended_s``."""
-        requests = len(arrivals_s)
-        ns = int(_NS * (requests * ended_s - sum(arrivals_s)))
         if is_failure:
-            _add(self.fail, requests, ns)
+            _add(self.fail, len(arrivals_s), sum(ended_s - arrived_s for arrived_s in arrivals_s))
             return
-        self.last_s = time()
-        _add(self.success, requests, ns)
-        _add(self.queue, requests, ns)
         self._arrivals_s += arrivals_s
-        self._runs.append((requests, ended_s, ended_s))
+        self._runs.append((len(arrivals_s), _NO_RUN, ended_s, ended_s, ended_s, ended_s))
         if len(self._arrivals_s) >= _FOLD:
             self._fold()
 
@@ -124,24 +122,31 @@ class Account:
         """Bring what was put aside into counters and histograms."""
         if not self._runs:
             return
-        requests, rows, taken_s, gathered_s, ran_s, delivered_s = np.array(self._runs).T
+        aside = np.array(self._runs)
+        requests, rows, taken_s, _, _, delivered_s = aside.T
         arrivals_s, counts = np.array(self._arrivals_s), requests.astype(np.intp)
         self._runs.clear()
         self._arrivals_s.clear()
         waited_s = np.repeat(taken_s, counts) - arrivals_s
         took_s = np.repeat(delivered_s, counts) - arrivals_s
+        self.last_s = time() - (monotonic() - float(delivered_s[-1]))
+        _add(self.success, len(arrivals_s), took_s.sum())
+        _add(self.queue, len(arrivals_s), waited_s.sum())
+        self.histograms["request"].add_many(took_s)
+        self.histograms["queue"].add_many(waited_s)
+        self._fold_runs(aside[rows != _NO_RUN])
+
+    def _fold_runs(self, runs: Floats) -> None:
+        requests, rows, taken_s, gathered_s, ran_s, delivered_s = runs.T
         phases_s = (gathered_s - taken_s, ran_s - gathered_s, delivered_s - ran_s)
-        whole = len(arrivals_s)
+        whole = int(requests.sum())
         self.rows += int(rows.sum())
         self.runs += len(rows)
-        self.last_s = time() - (monotonic() - float(delivered_s[-1]))
-        _add(self.success, whole, took_s.sum())
-        _add(self.queue, whole, waited_s.sum())
         for tally, phase_s in zip((self.compute_input, self.compute_infer, self.compute_output), phases_s, strict=True):
             _add(tally, whole, requests @ phase_s)
         self._fold_sizes(rows, phases_s)
-        values = (took_s, waited_s, phases_s[1], phases_s[2], rows, requests)
-        for name, more in zip(("request", "queue", "compute", "encode", "rows", "requests"), values, strict=True):
+        values = (phases_s[1], phases_s[2], rows, requests)
+        for name, more in zip(("compute", "encode", "rows", "requests"), values, strict=True):
             self.histograms[name].add_many(more)
 
     def _fold_sizes(self, rows: Floats, phases_s: Sequence[Floats]) -> None:

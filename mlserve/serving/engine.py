@@ -163,7 +163,9 @@ class BatchingEngine:
 
     def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
         if model is not None:
-            self._repository.find(model, version)
+            found = self._repository.find(model, version)
+            if found.name != model:  # NAME@STAGE
+                model, version = found.name, found.version
         return [
             self._accounts.of(loaded.name, loaded.version).statistics(loaded.queue.rows + loaded.queue.later_rows)
             for loaded in self._repository.loaded()
@@ -412,6 +414,8 @@ class BatchingEngine:
             outcome = run.outcome
             if isinstance(outcome, Exception) and self._has_other_arm(loaded, batch[0]):
                 account.note_failure(batch[0], monotonic())
+                if self._on_answered is not None:
+                    self._tell_answered(self._on_answered, loaded, run)
                 continue
             for waiting, answer in zip(batch, run.answers(), strict=True):
                 deliver = waiting.deliver

@@ -79,6 +79,34 @@ def test_runs_of_each_size_are_counted_apart() -> None:
         assert size.compute_infer.ns / 1e9 == pytest.approx(sum(times), abs=1e-6)
 
 
+def test_answers_of_anothers_run_count_as_requests_and_not_as_runs() -> None:
+    account = Account("m", 1)
+    arrivals, timing, delivered_s = runs(1, seed=3)[0]
+    batch = [Waiting(InferRequest("m", None, []), None, 1, None, arrived) for arrived in arrivals]
+    account.note_run(batch, timing, delivered_s)
+    account.note_shared([delivered_s - 0.5, delivered_s - 0.25], delivered_s, is_failure=False)
+    account.note_shared([delivered_s - 0.5], delivered_s, is_failure=True)
+
+    found = account.statistics()
+
+    assert found.success.count == found.queue.count == len(arrivals) + 2
+    assert found.fail.count == 1
+    assert found.fail.ns / 1e9 == pytest.approx(0.5)
+    assert found.histograms["request"].count == len(arrivals) + 2
+    assert found.execution_count == found.histograms["rows"].count == found.histograms["compute"].count == 1
+    assert found.inference_count == timing.rows
+    assert found.compute_infer.count == len(arrivals)
+
+
+def test_only_shared_answers_are_counted_too() -> None:
+    account = Account("m", 1)
+    account.note_shared([1.0], 1.5, is_failure=False)
+
+    found = account.statistics()
+
+    assert (found.success.count, found.execution_count, found.batches) == (1, 0, [])
+
+
 def test_what_was_told_does_not_change_with_what_comes_after() -> None:
     account = Account("m", 1)
     arrivals, timing, delivered_s = runs(1)[0]

@@ -195,7 +195,8 @@ def test_what_a_challenger_fails_at_the_champion_answers_and_the_failure_is_coun
 
         assert {answer.version for answer in await answers(world, KEYS[:8])} == {"1"}
 
-        assert told == [("m:1", "BatchOutputs")]
+        assert told == [("m:2", "RuntimeError")] * 8 + [("m:1", "BatchOutputs")]
+        assert world.engine.statistics("m@challenger") == world.engine.statistics("m", 2)
         one, two = world.engine.statistics("m")
         assert (one.success.count, one.fail.count) == (8, 0)
         assert (two.success.count, two.fail.count) == (0, 8)

@@ -26,7 +26,9 @@ def serve(
         int | None,
         typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; default 8000, 0 is any free one."),
     ] = None,
-    grpc_port: Annotated[str | None, typer.Option(metavar="PORT|off", help="gRPC is not served yet: off.")] = None,
+    grpc_port: Annotated[
+        str | None, typer.Option(metavar="PORT|off", help="Port for gRPC; default 8001, 0 is any free one.")
+    ] = None,
     device: Annotated[Device | None, typer.Option(help="Where models run; default auto.")] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that answer; only 1 for now.")
@@ -40,7 +42,7 @@ def serve(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Serve models over HTTP, following the registry.
+    """Serve models over HTTP and gRPC, following the registry.
 
     A model of the registry is swapped, with no failed request, when another version is promoted.
     """
@@ -80,7 +82,8 @@ def _sentence(event: Mapping[str, Any]) -> str:
     version = f"{event.get('model')}:{event.get('version')}"
     match event["event"]:
         case "ready":
-            return f"serving {', '.join(event['refs']) or 'nothing yet'} at {event['http']}"
+            grpc = f", gRPC at {event['grpc']}" if event["grpc"] else ""
+            return f"serving {', '.join(event['refs']) or 'nothing yet'} at {event['http']}{grpc}"
         case "loaded":
             return f"{version} is loaded and warm ({event['load_ms']:.0f} ms)"
         case "swapped":

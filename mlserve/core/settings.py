@@ -30,7 +30,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    grpc_port: Port | Literal["off"] = "off"
+    grpc_port: Port | Literal["off"] = 8001
     device: Device = "auto"
     workers: Positive = 1
     max_batch: Positive | None = None
@@ -39,6 +39,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metrics: bool = True
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
+    max_grpc_message_bytes: Positive | None = None
     max_header_bytes: Positive = 64 << 10
     max_json_depth: Positive = 100
     max_pipelined: Positive = 64

@@ -15,58 +15,43 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, Unsupported, UsageError
-from mlserve.runtime.threads import plan_for_throughput, usable_cores
-from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Emit, Events
-from mlserve.serving.following import Follower, Upstream
-from mlserve.serving.http.front import HttpFront
-from mlserve.serving.http.limits import limits_of
-from mlserve.serving.lanes import Lanes
-from mlserve.serving.loading import Fetched, LoadOptions, Wanted, load_version
-from mlserve.serving.metrics.collecting import Sources
-from mlserve.serving.metrics.events import EventCounts
-from mlserve.serving.metrics.exposition import text_of
-from mlserve.serving.repository import Repository
-from mlserve.serving.threads import OneThread
+from mlserve.serving.loading import Fetched, Wanted
+from mlserve.serving.parts import Parts, Targets, url_of
+
+if TYPE_CHECKING:
+    pass
 
 log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 5e-4
 """How soon a lane that holds the GIL gives it to the loop; Python's own 5 ms would be most of a request's time."""
 
-GOODBYE_S = 2.0
-"""How long the end waits for the registry to be told of it."""
-
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What to serve: files under their stems as version 1, and models of the registry that ``upstream`` speaks for.
-
-    ``names`` None is every model of the registry, those that come later too.
-    """
-
-    files: tuple[Path, ...] = ()
-    names: tuple[str, ...] | None = ()
-    upstream: Upstream | None = None
-
-
-def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signals:
+def serve(
+    targets: Targets,
+    settings: ServeSettings,
+    emit: Emit,
+    *,
+    warn: Callable[[str], None] = log.warning,
+    must_have_grpc: bool = True,
+) -> signal.Signals:
     """Serve until SIGTERM or SIGINT, drain, and return which of them it was. A second signal ends the drain at once.
 
-    The first event is ``{"event": "ready", "http": URL, "grpc": None, "models": ["fraud"], "refs": ["fraud:2"]}``: what
-    answers then. A model without a version in production is waited for. Raises InvalidInput for a file, or a version in
-    production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the address is
-    taken or the registry is out of reach; Unsupported for what is not offered yet.
+    The first event is ``{"event": "ready", "http": URL, "grpc": ADDR, "models": ["fraud"], "refs": ["fraud:2"]}``: what
+    answers then; ADDR is null without gRPC, which happens too, with a warning, where its port is taken and not
+    ``must_have_grpc``. A model without a version in production is waited for. Raises InvalidInput for a file, or a
+    version in production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the
+    address is taken or the registry is out of reach; Unsupported for what is not offered yet.
     """
     _check(settings)
     fixed = [_wanted(file) for file in targets.files]
@@ -77,28 +62,35 @@ def serve(targets: Targets, settings: ServeSettings, emit: Emit) -> signal.Signa
     events = Events(emit)
     try:
         with runner:
-            return runner.run(_serve(targets, fixed, settings, events))
+            return runner.run(_serve(targets, fixed, settings, events, None if must_have_grpc else warn))
     finally:
         events.close(timeout_s=1.0)
         sys.setswitchinterval(before_s)
         gc.unfreeze()
 
 
-async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings, events: Events) -> signal.Signals:
+async def _serve(
+    targets: Targets,
+    fixed: list[Wanted],
+    settings: ServeSettings,
+    events: Events,
+    warn_of_grpc: Callable[[str], None] | None,
+) -> signal.Signals:
     loop = asyncio.get_running_loop()
     stopping = _Stopping(loop)
-    parts = _Parts(targets, fixed, settings, events, loop)
+    parts = Parts(targets, fixed, settings, events, loop)
     parts.lanes.start()
     is_following, drain_s = False, 0.0
     try:
         addresses = await parts.front.listen(settings.host, settings.port)
+        grpc = await parts.listen_grpc(settings, warn_of_grpc)
         if not await stopping.unless(parts.follower.start()):
             return stopping.signal
         is_following, drain_s = True, settings.drain_s
         _freeze()
         answering = parts.repository.in_production()
         models, refs = [one.name for one in answering], [f"{one.name}:{one.version}" for one in answering]
-        events.ready({"event": "ready", "http": _url(*addresses[0]), "grpc": None, "models": models, "refs": refs})
+        events.ready({"event": "ready", "http": url_of(*addresses[0]), "grpc": grpc, "models": models, "refs": refs})
         await stopping.unless(parts.follower.run())
         await stopping.wait()
         events({"event": "draining", "signal": stopping.signal.name})
@@ -106,75 +98,8 @@ async def _serve(targets: Targets, fixed: list[Wanted], settings: ServeSettings,
     finally:
         stopping.begin_again()
         if not await stopping.unless(parts.drain(drain_s, is_following=is_following)):
-            await parts.front.drain(0.0)
+            await parts.cut_off()
         parts.close()
-
-
-class _Parts:
-    """What one server is put together from, and how it is taken apart."""
-
-    def __init__(
-        self,
-        targets: Targets,
-        fixed: list[Wanted],
-        settings: ServeSettings,
-        events: Events,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        plan = plan_for_throughput(usable_cores())
-        # One thread loads and one asks the registry; neither ever waits for the other.
-        self.loader, self.asker = OneThread("loader"), OneThread("registry")
-        self.lanes = Lanes(plan.lanes, loop)
-        options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
-        names = [*(one.name for one in fixed), *(targets.names or ())]
-        counted = EventCounts(events)
-        self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=counted)
-        self.engine = BatchingEngine(
-            self.repository,
-            self.lanes,
-            loop,
-            max_queue_rows=settings.max_queue_rows,
-            max_delay_s=settings.max_delay_ms / 1e3,
-        )
-        self.follower = Follower(
-            self.repository,
-            fixed,
-            upstream=targets.upstream,
-            names=targets.names,
-            executor=self.asker,
-            poll_s=settings.poll_s,
-            on_event=counted,
-        )
-        self.front = HttpFront(
-            self.engine, limits_of(settings), metrics=self._metrics_text if settings.metrics else None
-        )
-        self._sources = Sources(
-            self.engine,
-            counted,
-            connections={"http": lambda: self.front.connections},
-            refused={"http": lambda: self.front.refused},
-            dropped={},
-        )
-
-    async def drain(self, drain_s: float, *, is_following: bool) -> None:
-        """Not ready, nobody new, what is under way finished, and the registry told; as long as each may take."""
-        self.engine.begin_drain()
-        leaving = asyncio.create_task(self.follower.stop()) if is_following else None
-        cut = await self.front.drain(drain_s)
-        if cut:
-            log.warning("%d clients were cut off after %g s", cut, drain_s)
-        if leaving is not None:
-            # A registry that hangs forgets this server by itself, when it has not heard of it for a while.
-            await asyncio.wait((leaving,), timeout=GOODBYE_S)
-
-    async def _metrics_text(self) -> bytes:
-        return text_of(self._sources.families())
-
-    def close(self) -> None:
-        """End the threads; one that hangs is left behind."""
-        self.lanes.close(timeout_s=1.0)
-        self.loader.shutdown()
-        self.asker.shutdown()
 
 
 class _Stopping:
@@ -233,19 +158,12 @@ def _check_names(files: Sequence[str], names: Sequence[str] | None) -> None:
 def _check(settings: ServeSettings) -> None:
     if settings.workers > 1:
         raise Unsupported(f"{settings.workers} workers are not offered yet", hint="--workers 1")
-    if settings.grpc_port != "off":
-        raise Unsupported("gRPC is not offered yet", hint="--grpc-port off")
 
 
 def _freeze() -> None:
     """Take what start-up made out of the collector's sight: it will be there to the end, and each look costs time."""
     gc.collect()
     gc.freeze()
-
-
-def _url(host: str, port: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}"
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -39,12 +39,12 @@ def serve_targets(
     Without targets, every model of the registry, those that come later too. Each event goes to ``emit``, "ready" first.
     Raises UsageError for what is neither a name nor a file, and as ``serving.server.serve``.
     """
-    from mlserve.serving.server import Targets, serve
+    from mlserve.serving.parts import Targets
+    from mlserve.serving.server import serve
 
-    settings = settings_in_force(flags or {}, config_file).settings.serve
-    if settings.grpc_port != "off":
-        warn(f"gRPC is not served yet: nothing listens on port {settings.grpc_port}")
-        settings = msgspec.structs.replace(settings, grpc_port="off")
+    resolved = settings_in_force(flags or {}, config_file)
+    settings = resolved.settings.serve
+    origins = {one.name: one.origin for one in resolved.origins}
     files = tuple(Path(target) for target in targets if is_path(target))
     names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
     with ExitStack() as stack:
@@ -53,7 +53,11 @@ def serve_targets(
             app = stack.enter_context(connect(config_file, flags=flags, registry=(flags or {}).get("registry")))
             upstream = _upstream(app)
         stack.enter_context(_logging_to_stderr())
-        return serve(Targets(files, names, upstream), settings, emit)
+        must_have_grpc = origins["serve.grpc_port"] != "default"
+        if settings.port == 0 and not must_have_grpc:
+            # Whoever takes any port for HTTP has no use for a fixed one beside it.
+            settings = msgspec.structs.replace(settings, grpc_port=0)
+        return serve(Targets(files, names, upstream), settings, emit, warn=warn, must_have_grpc=must_have_grpc)
 
 
 def _name(target: str) -> str:

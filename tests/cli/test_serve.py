@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 from tests.cli.conftest import Run
 from tests.models import classifier, saved, strings
@@ -171,11 +173,28 @@ def test_ctrl_c_is_exit_130(model: Path) -> None:
         assert served.end(signal.SIGINT) == 130
 
 
-def test_a_port_for_grpc_is_a_warning_for_now(model: Path) -> None:
-    with server(model, "--grpc-port", "8001") as served:
+def test_grpc_answers_where_the_first_line_says(model: Path) -> None:
+    with server(model) as served, InferenceServerClient(served.events[0]["grpc"]) as client:
+        assert client.is_model_ready("fraud")
+        client.close()
         assert served.end() == 0
-        assert served.process.stderr is not None
-        assert served.process.stderr.read() == "warning: gRPC is not served yet: nothing listens on port 8001\n"
+
+
+def test_grpc_can_be_left_out(model: Path) -> None:
+    with server(model, "--grpc-port", "off") as served:
+        assert served.events[0]["grpc"] is None
+
+
+def test_a_port_for_grpc_that_is_taken_is_exit_8(model: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [*MLSERVE, "serve", str(model), "--port", "0", "--grpc-port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 8
+    assert str(port) in ended.stderr
 
 
 @pytest.mark.parametrize(

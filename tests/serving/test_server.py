@@ -23,12 +23,13 @@ from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import live_instances
 from mlserve.registry.migrating import upgrade
 from mlserve.registry.store import Store, open_store
+from mlserve.serving.parts import Targets
 from mlserve.serving.registry import Identity, RegistryUpstream
-from mlserve.serving.server import Targets, serve
+from mlserve.serving.server import serve
 from tests import models
 from tests.registry.making import NOON, add_version, move
 
-ANY_PORT = ServeSettings(port=0, poll_s=0.01, drain_s=5.0, warmup_s=2.0)
+ANY_PORT = ServeSettings(port=0, grpc_port="off", poll_s=0.01, drain_s=5.0, warmup_s=2.0)
 ROW = [0.5, -1.0, 2.0, 0.25]
 
 
@@ -291,7 +292,6 @@ def test_a_signal_while_it_loads_ends_it_without_a_word(store: Store, upstream: 
         pytest.param(("m.onnx",), ("m",), ANY_PORT, Conflict, id="a file called as a model"),
         pytest.param(("naïve model.onnx",), (), ANY_PORT, UsageError, id="a stem that is no name"),
         pytest.param(("m.onnx",), (), ServeSettings(workers=2), Unsupported, id="workers"),
-        pytest.param(("m.onnx",), (), ServeSettings(grpc_port=8001), Unsupported, id="grpc"),
     ],
 )
 def test_what_cannot_be_served_is_said_before_anything_starts(

@@ -13,6 +13,8 @@ from mlserve.core.tensors import TensorSpec
 from mlserve.errors import MlserveError
 from mlserve.serving.seam import ModelState, ModelStatistics, ModelStatus, ModelView, Tally
 
+NAME = "mlserve"
+
 EXTENSIONS = (
     "binary_tensor_data",
     "classification",
@@ -31,11 +33,25 @@ _COMPUTED = ("compute_input", "compute_infer", "compute_output")
 
 def server_metadata() -> bytes:
     """Who answers, and what beyond the protocol it offers."""
-    return orjson.dumps({"name": "mlserve", "version": __version__, "extensions": EXTENSIONS})
+    return orjson.dumps({"name": NAME, "version": __version__, "extensions": EXTENSIONS})
 
 
 def model_metadata(view: ModelView) -> bytes:
-    """What a version takes and gives; ``properties`` are texts, as in the gRPC form of the protocol."""
+    """What a version takes and gives."""
+    return orjson.dumps(
+        {
+            "name": view.name,
+            "versions": view.versions,
+            "platform": view.platform,
+            "inputs": [_tensor(spec) for spec in view.signature.inputs],
+            "outputs": [_tensor(spec) for spec in view.signature.outputs],
+            "properties": properties_of(view),
+        }
+    )
+
+
+def properties_of(view: ModelView) -> dict[str, str]:
+    """What else is known of a version; texts, as the gRPC form of the protocol wants them."""
     properties = {
         "version": view.version,
         "stages": ",".join(view.stages),
@@ -44,16 +60,7 @@ def model_metadata(view: ModelView) -> bytes:
         "exactness": view.exactness,
         "providers": ",".join(view.providers),
     }
-    return orjson.dumps(
-        {
-            "name": view.name,
-            "versions": view.versions,
-            "platform": view.platform,
-            "inputs": [_tensor(spec) for spec in view.signature.inputs],
-            "outputs": [_tensor(spec) for spec in view.signature.outputs],
-            "properties": {name: value for name, value in properties.items() if value},
-        }
-    )
+    return {name: value for name, value in properties.items() if value}
 
 
 def model_config(view: ModelView) -> dict[str, Any]:

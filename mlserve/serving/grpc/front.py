@@ -1,0 +1,92 @@
+"""The front end: it listens on a port of its own, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from mlserve.errors import Unavailable
+from mlserve.serving.grpc import reflection
+from mlserve.serving.grpc.calls import Authorize, Calls
+from mlserve.serving.grpc.health import HealthService
+from mlserve.serving.grpc.service import InferenceService
+from mlserve.serving.grpc.streams import Streams
+from mlserve.serving.seam import Engine
+
+log = logging.getLogger(__name__)
+
+UNLIMITED = -1
+_PING_MS = 10_000
+
+
+class GrpcFront:
+    """gRPC for one engine, on one loop. ``await listen``; later ``await drain``, which ends it.
+
+    ``max_message_bytes`` None takes messages of any size; ``authorize`` raises for calls that may not be made.
+    """
+
+    def __init__(
+        self, engine: Engine, *, max_message_bytes: int | None = None, authorize: Authorize | None = None
+    ) -> None:
+        self._engine = engine
+        self._max_message_bytes = UNLIMITED if max_message_bytes is None else max_message_bytes
+        self._calls = Calls(secrets.token_hex(4), authorize)
+        self._streams = Streams()
+        self._server: Any = None
+
+    @property
+    def refused(self) -> Mapping[int, int]:
+        """How many calls ended with each gRPC code but OK."""
+        return self._calls.refused
+
+    async def listen(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        reuse_port: bool = False,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> int:
+        """Take calls on ``host`` and ``port`` (0: a free one); the port that it became.
+
+        Raises Unavailable if the address cannot be had.
+        """
+        self._server = grpc.aio.server(options=self._options(reuse_port))
+        service = InferenceService(self._engine, self._calls, self._streams, asyncio.get_running_loop().time)
+        self._server.add_generic_rpc_handlers(
+            (service.handler(), HealthService(self._engine, self._streams).handler(), *reflection.handlers())
+        )
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if credentials is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise Unavailable(
+                f"cannot listen on {host}:{port} for gRPC: the address is in use or not this machine's",
+                hint="--grpc-port PORT, or --grpc-port off",
+            ) from error
+        await self._server.start()
+        return int(bound)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new calls, finish what is under way, close; what is not done after ``timeout_s`` is cut off."""
+        if self._server is not None:
+            self._streams.leave()
+            await self._server.stop(timeout_s)
+
+    def _options(self, reuse_port: bool) -> Sequence[tuple[str, int]]:
+        return (
+            ("grpc.max_receive_message_length", self._max_message_bytes),
+            ("grpc.max_send_message_length", UNLIMITED),
+            ("grpc.so_reuseport", int(reuse_port)),
+            # Clients that keep idle connections alive are not to be told to calm down.
+            ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS),
+            ("grpc.keepalive_permit_without_calls", 1),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -76,6 +77,27 @@ def test_binary_tensors_and_several_generators_and_rows_work_the_same(run: Run, 
     (found,) = document["runs"]
     assert (document["protocol"], document["rows"], found["errors"]) == ("binary", 4, 0)
     assert found["rows_per_s"] == pytest.approx(4 * found["rps"])
+
+
+def test_grpc_is_spoken_with_the_server_s_other_port(run: Run, model: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    with serving(MLSERVE, tmp_path, str(model), "--grpc-port", str(port)):
+        closed = quickly(
+            run, f"grpc://127.0.0.1:{port}/fraud", "--concurrency", "1,4", "--rows", "2", "--json"
+        ).document
+        open_ = quickly(
+            run, f"grpc://127.0.0.1:{port}/fraud/1", "--rate", "50", "--arrivals", "uniform", "--json"
+        ).document
+        missing = quickly(run, f"grpc://127.0.0.1:{port}/nope", "--json")
+
+    assert (closed["protocol"], closed["rows"]) == ("grpc", 2)
+    assert [one["errors"] for one in (*closed["runs"], *open_["runs"])] == [0, 0, 0]
+    assert all(one["requests"] > 0 and one["generator_ceiling_rps"] > 0 for one in closed["runs"])
+    assert open_["runs"][0]["requests"] == 10
+    assert missing.error["code"] == 4
 
 
 def test_a_file_is_run_in_this_process(run: Run, model: Path) -> None:

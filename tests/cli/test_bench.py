@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -83,15 +85,12 @@ def test_grpc_is_spoken_with_the_server_s_other_port(run: Run, model: Path, tmp_
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    url = f"grpc://127.0.0.1:{port}"
 
     with serving(MLSERVE, tmp_path, str(model), "--grpc-port", str(port)):
-        closed = quickly(
-            run, f"grpc://127.0.0.1:{port}/fraud", "--concurrency", "1,4", "--rows", "2", "--json"
-        ).document
-        open_ = quickly(
-            run, f"grpc://127.0.0.1:{port}/fraud/1", "--rate", "50", "--arrivals", "uniform", "--json"
-        ).document
-        missing = quickly(run, f"grpc://127.0.0.1:{port}/nope", "--json")
+        closed = quickly(run, f"{url}/fraud", "--concurrency", "1,4", "--rows", "2", "--json").document
+        open_ = quickly(run, f"{url}/fraud/1", "--rate", "50", "--arrivals", "uniform", "--json").document
+        missing = quickly(run, f"{url}/nope", "--json")
 
     assert (closed["protocol"], closed["rows"]) == ("grpc", 2)
     assert [one["errors"] for one in (*closed["runs"], *open_["runs"])] == [0, 0, 0]
@@ -208,6 +207,8 @@ def test_figures_are_kept_as_evidence_of_the_version(run: Run, fraud: Path) -> N
     assert done.document["digest"] == run("show", "fraud:1", "--json").document["digest"]
     assert (evidence["passed"], evidence["origin"]) == (True, "measured")
     assert evidence["figures"]["c2"]["p99_ms"] == done.document["runs"][0]["p99_ms"]
+    run("show", "fraud:1", "--report", fraud / "card.html")
+    assert "<td>2 clients</td>" in (fraud / "card.html").read_text(encoding="utf-8")
 
 
 def test_a_server_s_figures_are_kept_for_what_answered(run: Run, fraud: Path) -> None:
@@ -227,6 +228,18 @@ def test_a_service_level_that_was_missed_is_kept_as_that(run: Run, fraud: Path) 
     evidence = [one for one in run("show", "fraud:1", "--json").document["evidence"] if one["kind"] == "bench"]
 
     assert [one["passed"] for one in evidence] == [False]
+
+
+def test_ctrl_c_ends_it_with_130_and_writes_nothing(model: Path, clean_environment: Path) -> None:
+    words = ("bench", str(model), "--duration", "60", "--warmup", "0", "--report", "bench.html")
+    with subprocess.Popen([*MLSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # the first step has begun
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "")
+    assert [path.name for path in clean_environment.iterdir()] == [model.name]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ def bench(
     from mlserve.bench.measuring import Plan
     from mlserve.bench.slo import parse_slo
     from mlserve.rows.reading import Roles
-    from mlserve.wiring.benching import Asked, bench_target, default_generators, write_report
+    from mlserve.wiring.benching import bench_target, default_generators, write_report
+    from mlserve.wiring.targeting import Asked
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     flags = {

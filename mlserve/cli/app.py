@@ -34,6 +34,7 @@ from mlserve.cli import (
     serve,
     show,
     tag,
+    top,
     withdraw,
 )
 from mlserve.cli.output import BROKEN_PIPE, unwritten
@@ -124,6 +125,7 @@ def commands() -> TyperGroup:
     _add(root, rollback.rollback, "mlserve rollback fraud --reason 'false alarms since noon'")
     _add(root, withdraw.withdraw, "mlserve withdraw fraud@challenger")
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
+    _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
     root.add_typer(_db(), name="db")

@@ -41,6 +41,11 @@ class Output:
         """The sink that the flags ask for; ``answers`` is stdout unless given."""
         return cls("json" if json else "quiet" if quiet else "human", env=current_env(), answers=answers)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether answers go to a person's terminal, where something may be drawn again and again."""
+        return self.mode == "human" and self._is_styled(self._answers)
+
     def table(
         self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, document: Any, made: Sequence[str]
     ) -> None:

@@ -18,7 +18,7 @@ def promote(
     to: ToStage,
     traffic: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="The share of requests meant for the stage, such as 5%; recorded with it."),
+        typer.Option(metavar="SHARE", help="The challenger's share of requests, such as 5%; recorded with the stage."),
     ] = None,
     expect: Annotated[
         str | None,

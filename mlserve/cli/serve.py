@@ -91,6 +91,8 @@ def _sentence(event: Mapping[str, Any]) -> str:
             return f"{version} answers now{previous}"
         case "failed":
             return f"{version} cannot be loaded: {event['reason']}"
+        case "abandoned":
+            return f"{version} is no longer wanted, so its load was given up"
         case "unloaded":
             return f"{version} is unloaded"
         case "withdrawn":

@@ -43,11 +43,13 @@ def show(
     columns = ("kind", "passed", "figures", "origin", "measured_at", "measured_by")
     out.detail("")
     out.details(columns, [_evidence(item) for item in document["evidence"]])
+    for failure in document["load_failures"]:
+        out.warn(f"server {failure['host']} (process {failure['pid']}) could not load it: {failure['reason']}")
     if report is not None:
         out.hint(f"the card is in {report}")
 
 
-_APART = ("name", "version", "signature", "files", "evidence")
+_APART = ("name", "version", "signature", "files", "evidence", "load_failures")
 _WORDS = ("exactness", "provider", "metric", "method", "framework")
 """Figures of a word or two; longer texts are for --json."""
 

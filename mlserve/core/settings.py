@@ -37,6 +37,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_queue_rows: Positive = 8192
     metrics: bool = True
+    unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
     max_grpc_message_bytes: Positive | None = None
@@ -48,6 +49,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     idle_timeout_s: Seconds = 120.0
     drain_s: Seconds = 30.0
     warmup_s: Seconds = 30.0
+    load_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     poll_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from mlserve.core.refs import Stage
 from mlserve.registry.reading import files_of
@@ -15,6 +16,7 @@ from mlserve.registry.schema import (
     model_versions,
     models,
     registry_epoch,
+    serving_failures,
     serving_instances,
     serving_loads,
     stages,
@@ -30,10 +32,11 @@ EVERY_MODEL = "*"
 
 
 def epoch(store: Store) -> int:
-    """A number that grows with every change of the registry. Raises Unavailable.
+    """A number that grows with every change of the registry. Raises Unavailable, also where its file was taken away.
 
     Read it before ``placements``: what is read afterwards is at least as new as the epoch says.
     """
+    store.check_in_place()
     with store.reading() as connection:
         return int(connection.execute(select(registry_epoch.c.epoch)).scalar_one())
 
@@ -87,12 +90,14 @@ def report_instance(
     started_at: datetime,
     now: datetime,
     loaded: Mapping[tuple[str, Stage], int],
+    failures: Mapping[tuple[str, int], str] | None = None,
     status: str = "ready",
 ) -> None:
     """A server's heartbeat: the generation that it has loaded of each stage it follows, in place of its last report.
 
     A stage that it follows and has nothing of (yet) is generation 0; a server that follows every model adds the name
-    ``EVERY_MODEL``. Does not add to the epoch. Raises Unavailable.
+    ``EVERY_MODEL``. ``failures`` are the (model, version) that it cannot load, and why. Does not add to the epoch.
+    Raises Unavailable.
     """
 
     def work(connection: Connection) -> None:
@@ -104,25 +109,27 @@ def report_instance(
         else:
             here = serving_instances.c.instance_id == instance_id
             connection.execute(update(serving_instances).where(here).values(said))
-        _replace_loads(connection, instance_id, {(name, str(stage)): seen for (name, stage), seen in loaded.items()})
+        loads = [(name, str(stage), seen) for (name, stage), seen in loaded.items()]
+        _replace(connection, serving_loads, instance_id, loads)
+        failed = [(name, version, reason) for (name, version), reason in (failures or {}).items()]
+        _replace(connection, serving_failures, instance_id, failed)
 
     store.write(work)
 
 
-def _replace_loads(connection: Connection, instance_id: str, loaded: Mapping[tuple[str, str], int]) -> None:
-    of_instance = serving_loads.c.instance_id == instance_id
-    present = {
-        (row.model, row.stage): row.generation for row in connection.execute(select(serving_loads).where(of_instance))
-    }
-    if present == loaded:
+def _replace(connection: Connection, table: Table, instance_id: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Let ``rows`` be all that ``table`` has of the instance, writing nothing where they are already."""
+    of_instance = table.c.instance_id == instance_id
+    columns = [column for column in table.columns if column.name != "instance_id"]
+    present = {tuple(row) for row in connection.execute(select(*columns).where(of_instance))}
+    if present == set(rows):
         return
-    connection.execute(delete(serving_loads).where(of_instance))
-    rows = [
-        {"instance_id": instance_id, "model": name, "stage": stage, "generation": generation}
-        for (name, stage), generation in loaded.items()
-    ]
+    connection.execute(delete(table).where(of_instance))
     if rows:
-        connection.execute(insert(serving_loads), rows)
+        names = [column.name for column in columns]
+        connection.execute(
+            insert(table), [{"instance_id": instance_id, **dict(zip(names, row, strict=True))} for row in rows]
+        )
 
 
 def forget_instance(store: Store, instance_id: str) -> None:
@@ -143,7 +150,13 @@ def live_instances(store: Store, now: datetime, ttl_s: float = LIVE_S) -> list[I
         reported = select(serving_loads).where(serving_loads.c.instance_id.in_([row.instance_id for row in rows]))
         for load in connection.execute(reported):
             loaded[load.instance_id][load.model, load.stage] = load.generation
-    return [Instance(**row._mapping, loaded=loaded[row.instance_id]) for row in rows]
+        failures: dict[str, dict[tuple[str, int], str]] = defaultdict(dict)
+        failed = select(serving_failures).where(serving_failures.c.instance_id.in_([row.instance_id for row in rows]))
+        for one in connection.execute(failed):
+            failures[one.instance_id][one.model, one.version] = one.reason
+    return [
+        Instance(**row._mapping, loaded=loaded[row.instance_id], failures=failures[row.instance_id]) for row in rows
+    ]
 
 
 def lagging(

@@ -209,7 +209,10 @@ class Placement(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Instance(_Record):
-    """A server that follows the registry: where it runs, when it last spoke, the generation it has of each stage."""
+    """A server that follows the registry: where it runs, when it last spoke, the generation it has of each stage.
+
+    ``failures`` are the (model, version) that it could not load, and why.
+    """
 
     instance_id: str
     host: str
@@ -218,10 +221,12 @@ class Instance(_Record):
     started_at: datetime
     heartbeat_at: datetime
     loaded: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         loaded = [{"name": name, "stage": stage, "generation": seen} for (name, stage), seen in self.loaded.items()]
-        return {**_Record.to_dict(self), "loaded": loaded}
+        failures = [{"name": name, "version": of, "reason": why} for (name, of), why in self.failures.items()]
+        return {**_Record.to_dict(self), "loaded": loaded, "failures": failures}
 
 
 @dataclass(frozen=True, slots=True)

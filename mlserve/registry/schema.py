@@ -2,7 +2,8 @@
 
     models ─< model_versions ─< version_files >─ blobs        version_metrics, version_params, version_tags
        └────< stages ─ model_versions                         stage_history: append-only, one row a generation
-    evidence (by digest)   policies (append-only)   registry_epoch (one row)   serving_instances ─< serving_loads
+    evidence (by digest)   policies (append-only)   registry_epoch (one row)
+    serving_instances ─< serving_loads, serving_failures
 
 Triggers of the migrations keep versions immutable but for state and note (a missing data URI, parent or golden may be
 filled in once), and history, policies, evidence and files append-only. Whoever rebuilds such a table in a later
@@ -36,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema that this code knows, oldest first; it works with the last one only."""
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "mlserve_alembic_version"
@@ -276,4 +277,20 @@ serving_loads = Table(
     _column("stage", String(16), primary_key=True),
     _column("generation", BigInteger),
     Index(None, "model", "stage"),
+)
+
+serving_failures = Table(
+    "serving_failures",
+    metadata,
+    Column(
+        "instance_id",
+        String(64),
+        ForeignKey("serving_instances.instance_id", ondelete="CASCADE"),
+        primary_key=True,
+        nullable=False,
+    ),
+    _column("model", String(128), primary_key=True),
+    _column("version", BigInteger, primary_key=True, autoincrement=False),
+    _column("reason", Text),
+    Index(None, "model", "version"),
 )

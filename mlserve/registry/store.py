@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, inspect, select, table, text, update
@@ -13,7 +14,7 @@ from sqlalchemy import exc as foreign
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import column
 
-from mlserve.errors import InvalidConfig, NotFound
+from mlserve.errors import InvalidConfig, NotFound, Unavailable
 from mlserve.registry.connecting import (
     WRITES,
     errors_of,
@@ -37,6 +38,8 @@ class Store:
     def __init__(self, url: str, engine: Engine) -> None:
         self.url = url
         self._engine = engine
+        self._path = sqlite_path(engine.url)
+        self._file = _identity(self._path)
         is_sqlite = engine.dialect.name == "sqlite"
         # One snapshot for all that a reader asks; SQLite's transactions are snapshots as they are.
         options = {} if is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -52,6 +55,20 @@ class Store:
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
+
+    def check_in_place(self) -> None:
+        """Let go of a SQLite file that is no longer under its name, which open connections would go on reading.
+
+        Another file there is opened anew. Raises Unavailable where there is none.
+        """
+        if self._path is None or self._file is None:
+            return
+        now = _identity(self._path)
+        if now is None:
+            raise Unavailable(f"the registry {self.label} is out of reach: its file is gone", hint="mlserve doctor")
+        if now != self._file:
+            self._engine.dispose()
+            self._file = now
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -139,6 +156,15 @@ def add_to_epoch(connection: Connection) -> None:
     Being last, its row lock can be part of no deadlock, and readers who saw the new epoch see the change.
     """
     connection.execute(update(registry_epoch).where(registry_epoch.c.id == 1).values(epoch=registry_epoch.c.epoch + 1))
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another that comes under its name; None where there is none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def insert_missing(connection: Connection, into: Table, row: Mapping[str, Any]) -> bool:

@@ -8,7 +8,11 @@
        ├── gathering.py   requests → arrays of one batch
        ▼
     repository.py         versions loaded, swapped, drained  ◄── following.py, which polls an upstream's stages
-       ├── loaded.py      one version: its queue, its runs            └── registry.py: the registry as upstream
+       ├── directory.py   who answers for a name                      └── registry.py: the registry as upstream
+       ├── entries.py     one name: loaded, wanted, failed
+       ├── routing.py     champion or challenger
+       ├── loads.py       loads under way, and those left behind
+       ├── loaded.py      one version: its queue, its runs
        ├── loading.py     fetch, load, certify, golden rows, warm-up
        ▼
     mlserve.runtime       sessions                            know no HTTP

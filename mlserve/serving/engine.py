@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from time import monotonic, thread_time
+from typing import Protocol
 
-from mlserve.errors import DeadlineExceeded, Overloaded, Unavailable, Unsupported
+from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailable, Unsupported
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.batching import Waiting, equal_share, hold_until
 from mlserve.serving.lanes import Lanes
@@ -26,6 +27,22 @@ from mlserve.serving.repository import Repository
 from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatistics, ModelStatus, ModelView
 
 log = logging.getLogger(__name__)
+
+
+OnAnswered = Callable[[Loaded, Run], None]
+"""What follows an answer: called once a run, on the loop, when its answers have been handed over and counted.
+
+``run`` has the requests with their decoded tensors and unit keys, and the outputs or the error. It must be quick, and
+copy what it keeps of a run that was inline. What it raises is logged; no request notices.
+"""
+
+
+class OnDemand(Protocol):
+    """What loads and unloads when a client asks; as ``seam.Engine`` says."""
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None: ...
+
+    async def unload(self, model: str) -> None: ...
 
 
 class BatchingEngine:
@@ -39,12 +56,16 @@ class BatchingEngine:
         *,
         max_queue_rows: int,
         max_delay_s: float = 0.0,
+        on_demand: OnDemand | None = None,
+        on_answered: OnAnswered | None = None,
     ) -> None:
         self._repository = repository
         self._lanes = lanes
         self._loop = loop
         self._max_queue_rows = max_queue_rows
         self._max_delay_s = max_delay_s
+        self._on_demand = on_demand
+        self._on_answered = on_answered
         self._accounts = Accounts()
         self._waiting: dict[Loaded, None] = {}
         self._is_flush_due = False
@@ -53,21 +74,35 @@ class BatchingEngine:
 
     def infer(self, request: InferRequest, deliver: Deliver) -> Waiting:
         """Admit ``request``; see ``seam.Engine.infer``."""
-        loaded = self._repository.find(request.model, request.version)
+        loaded = self._repository.route(request)
+        try:
+            rows, key = self._admit(loaded, request)
+        except MlserveError:
+            champion = self._repository.champion_over(loaded) if request.version is None else None
+            if champion is None:
+                raise
+            loaded = champion
+            rows, key = self._admit(loaded, request)
+        waiting = Waiting(request, deliver, rows, key, monotonic())
+        if request.deadline_s is not None:
+            waiting.timer = self._loop.call_at(request.deadline_s, _expire, waiting)
+        self._enqueue(loaded, waiting)
+        return waiting
+
+    def _admit(self, loaded: Loaded, request: InferRequest) -> tuple[int, Hashable]:
         rows, key = loaded.intake.admit(request)
         queue = loaded.queue
         if queue.rows + rows > self._max_queue_rows and queue.rows:
             self._accounts.of(loaded.name, loaded.version).note_rejection("queue_full")
             raise Overloaded(f"{queue.rows} rows wait for '{loaded.name}', and at most {self._max_queue_rows} may")
-        waiting = Waiting(request, deliver, rows, key, monotonic())
-        if request.deadline_s is not None:
-            waiting.timer = self._loop.call_at(request.deadline_s, _expire, waiting)
-        queue.add(waiting)
+        return rows, key
+
+    def _enqueue(self, loaded: Loaded, waiting: Waiting) -> None:
+        loaded.queue.add(waiting)
         self._waiting[loaded] = None
         if not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
-        return waiting
 
     def stream(self, request: InferRequest, deliver: Deliver, end: Callable[[Exception | None], None]) -> Waiting:
         """One part, and the end; see ``seam.Engine.stream``."""
@@ -97,10 +132,15 @@ class BatchingEngine:
         ]
 
     async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
-        raise Unsupported("loading on demand is not offered yet")
+        await self._loads_of(model).load(model, versions)
 
     async def unload(self, model: str) -> None:
-        raise Unsupported("unloading on demand is not offered yet")
+        await self._loads_of(model).unload(model)
+
+    def _loads_of(self, model: str) -> OnDemand:
+        if self._on_demand is None:
+            raise Unsupported(f"there is nothing to load '{model}' from")
+        return self._on_demand
 
     def is_live(self) -> bool:
         return True
@@ -171,13 +211,38 @@ class BatchingEngine:
     def _deliver(self, loaded: Loaded, runs: Sequence[Run]) -> None:
         account = self._accounts.of(loaded.name, loaded.version)
         for run in runs:
+            outcome = run.outcome
+            if isinstance(outcome, Exception) and self._has_other_arm(loaded, run.batch[0]):
+                account.note_failure(run.batch[0], monotonic())
+                continue
             for waiting, answer in zip(run.batch, run.answers(), strict=True):
                 _answer(waiting, answer)
-            outcome = run.outcome
             if isinstance(outcome, Exception):
                 account.note_failure(run.batch[0], monotonic())
             elif outcome.timing is not None:
                 account.note_run(run.batch, outcome.timing, monotonic())
+            if self._on_answered is not None:
+                self._tell_answered(self._on_answered, loaded, run)
+
+    def _has_other_arm(self, challenger: Loaded, waiting: Waiting) -> bool:
+        """Whether ``waiting``, which ``challenger`` could not answer, goes to the champion instead."""
+        if waiting.request.version is not None or waiting.deliver is None:
+            return False
+        champion = self._repository.champion_over(challenger)
+        if champion is None:
+            return False
+        try:
+            waiting.rows, waiting.key = self._admit(champion, waiting.request)
+        except MlserveError:
+            return False
+        self._enqueue(champion, waiting)
+        return True
+
+    def _tell_answered(self, on_answered: OnAnswered, loaded: Loaded, run: Run) -> None:
+        try:
+            on_answered(loaded, run)
+        except Exception:
+            log.exception("what follows an answer went wrong")
 
     def _settle(self, loaded: Loaded) -> None:
         """Answer the expired, and put a version that still has requests behind the others."""

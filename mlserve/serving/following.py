@@ -1,10 +1,11 @@
 """Following the registry: a poll of one number each second; when it has moved, what stands where, and then the swap.
 
     epoch() ──same──► nothing          both in a thread of their own: a database that hangs keeps nobody waiting
-       └────moved──► placements() ──► Repository.apply ──► report()
+       └────moved──► placements() ──► Repository.aim ──► has_changed ──► report()
 
 Notifications of a database vanish when a connection is lost; a poll of one row costs microseconds and never does. While
-the registry is out of reach, what is loaded goes on answering.
+the registry is out of reach, what is loaded goes on answering. Polls don't wait for loads: a version that hangs while
+it loads is abandoned as soon as the registry no longer wants it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from mlserve.core.refs import Stage
-from mlserve.errors import MlserveError
+from mlserve.errors import Conflict, MlserveError, NotFound, Unsupported
 from mlserve.serving.events import Emit
 from mlserve.serving.loading import Fetched, Wanted
 from mlserve.serving.repository import Repository
@@ -28,19 +29,25 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 GONE = "gone"
+NOWHERE = ""
+"""The stage of a version that stands in none."""
 REPORT_S = 5.0
 """How often a server that has nothing new to say tells the registry that it is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """``version`` of ``name`` stands in ``stage``, since the move that made it ``generation``."""
+    """``version`` of ``name`` stands in ``stage``, since the move that made it ``generation``.
+
+    ``traffic`` is the share of requests that the stage gets, from 0 to 1, None where none was recorded.
+    """
 
     name: str
     stage: str
     version: int
     generation: int
     digest: str
+    traffic: float | None = None
 
 
 class Upstream(Protocol):
@@ -52,13 +59,19 @@ class Upstream(Protocol):
     def placements(self, names: Sequence[str] | None) -> Sequence[Placement]:
         """What stands in the stages of ``names``, or of all models. Raises NotFound for an unknown one, Unavailable."""
 
+    def unstaged(self, name: str, version: int) -> Placement:
+        """Any version, in the stage ``NOWHERE``. Raises NotFound, Conflict for an archived one, Unavailable."""
+
     def fetch(self, placement: Placement) -> Fetched:
         """The version's files, verified, on this machine. Raises Unavailable, CorruptArtefact."""
 
-    def report(self, loaded: Mapping[tuple[str, str], int], status: str) -> None:
+    def report(
+        self, loaded: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, int], str], status: str
+    ) -> None:
         """This server is alive, and answers for each (name, stage) as of the generation given, 0 being not at all.
 
-        ``status`` is "ready", or ``GONE`` once. Raises Unavailable.
+        ``failures`` are the (name, version) that it could not load, and why. ``status`` is "ready", or ``GONE`` once.
+        Raises Unavailable.
         """
 
 
@@ -71,10 +84,11 @@ def wanted_of(placements: Iterable[Placement], upstream: Upstream) -> list[Wante
         Wanted(
             name=name,
             version=version,
-            stages=tuple(sorted(str(held.stage) for held in group)),
+            stages=tuple(sorted(str(held.stage) for held in group if held.stage != NOWHERE)),
             digest=group[0].digest,
             fetch=partial(upstream.fetch, group[0]),
             generation=max(held.generation for held in group),
+            traffic=next((held.traffic or 0.0 for held in group if held.stage == Stage.CHALLENGER), 0.0),
         )
         for (name, version), group in grouped.items()
     ]
@@ -84,7 +98,8 @@ class Follower:
     """Keeps a repository at what the registry says, from ``start`` until it is cancelled.
 
     ``fixed`` are versions that no registry knows: files given on the command line. ``names`` None is every model, those
-    that come later too; what is in production at start is then what readiness waits for.
+    that come later too; what is in production at start is then what readiness waits for. ``load`` and ``unload`` are
+    ``seam.Engine``'s.
     """
 
     def __init__(
@@ -120,10 +135,12 @@ class Follower:
             self._placements = list(await self._call(self._upstream.placements, self._names))
         if self._names is None:
             self._repository.wait_for(held.name for held in self._placements if held.stage == Stage.PRODUCTION)
-        await self._apply()
+        self._aim()
+        await self._repository.settled()
         for failure in self._repository.failures:
             if Stage.PRODUCTION in failure.wanted.stages:
                 raise failure.error
+        self._repository.has_changed.clear()
         await self._report("ready")
 
     async def run(self) -> None:
@@ -134,6 +151,7 @@ class Follower:
             tasks.create_task(self._forever(self._poll, self._upstream, self._poll_s))
             # Apart from the polls, which wait while a version loads: a server that loads for long is still alive.
             tasks.create_task(self._forever(self._beat, self._upstream, REPORT_S))
+            tasks.create_task(self._forever(self._tell_change, self._upstream, 0.0))
 
     async def stop(self) -> None:
         """Tell the registry that this server is gone, so that nobody waits for it to swap."""
@@ -150,38 +168,91 @@ class Follower:
             except Exception:
                 log.exception("following the registry")
 
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        fixed = [one for one in self._fixed if one.name == model]
+        if fixed:
+            for number in versions or ():
+                if number != fixed[0].version:
+                    raise NotFound(f"no version {number} of '{model}': it is a file, served as version 1")
+            await self._repository.reload(fixed[0])
+            return
+        upstream = self._upstream_of(model)
+        if versions is None:
+            # What was promoted a moment ago is meant too.
+            await self._look(upstream)
+            await self._repository.load(model, None)
+            return
+        found = [await self._call(upstream.unstaged, model, version) for version in versions]
+        self._repository.know(model)
+        await self._repository.load(model, wanted_of(found, upstream))
+
+    async def unload(self, model: str) -> None:
+        await self._repository.unload(model)
+
+    def _upstream_of(self, model: str) -> Upstream:
+        if self._upstream is None or (self._names is not None and model not in self._names):
+            self._repository.check_known(model)
+            raise Unsupported(f"there is nothing to load '{model}' from")
+        return self._upstream
+
     async def _poll(self, upstream: Upstream) -> None:
         epoch = await self._call(upstream.epoch)
-        has_moved = epoch != self._epoch
-        if has_moved:
-            self._placements = list(await self._call(upstream.placements, self._names))
+        if epoch != self._epoch:
+            await self._look(upstream)
             self._epoch = epoch
-        if has_moved or self._repository.is_retry_due(asyncio.get_running_loop().time()):
-            await self._apply()
-            await self._beat(upstream)
+        elif self._repository.is_retry_due(asyncio.get_running_loop().time()):
+            self._aim()
+
+    async def _look(self, upstream: Upstream) -> None:
+        """Read what stands where, aim at it, and let go of what has been archived since it was asked for."""
+        self._placements = list(await self._call(upstream.placements, self._names))
+        self._aim()
+        for one in self._repository.asked:
+            try:
+                await self._call(upstream.unstaged, one.name, one.version)
+            except (NotFound, Conflict):
+                self._repository.forget(one.name, one.version)
+
+    def _aim(self) -> None:
+        followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)
+        self._repository.aim([*self._fixed, *followed])
+
+    async def _tell_change(self, upstream: Upstream) -> None:
+        await self._repository.has_changed.wait()
+        self._repository.has_changed.clear()
+        await self._beat(upstream)
 
     async def _beat(self, upstream: Upstream) -> None:
-        await self._call(upstream.report, self._answered(), "ready")
-
-    async def _apply(self) -> None:
-        followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)
-        await self._repository.apply([*self._fixed, *followed])
+        await self._call(upstream.report, self._answered(), self._failed(), "ready")
 
     async def _report(self, status: str) -> None:
         if self._upstream is None:
             return
         try:
-            await self._call(self._upstream.report, self._answered(), status)
+            await self._call(self._upstream.report, self._answered(), self._failed(), status)
         except MlserveError as error:
             self._note_unreachable(error)
 
     def _answered(self) -> dict[tuple[str, str], int]:
         """The generation of each stage whose holder is loaded; 0 for stages followed whose holder is not."""
-        answered = {(name, str(Stage.PRODUCTION)): 0 for name in self._names or ()}
+        is_away = self._repository.is_unloaded
+        # Whoever waits for servers to swap must not wait for one that was told to keep the model away.
+        answered = {(name, str(Stage.PRODUCTION)): 0 for name in self._names or () if not is_away(name)}
         for held in self._placements:
+            if is_away(held.name):
+                continue
             is_loaded = self._repository.holds(held.name, str(held.stage), held.version)
             answered[held.name, str(held.stage)] = held.generation if is_loaded else 0
         return answered
+
+    def _failed(self) -> dict[tuple[str, int], str]:
+        """Why each version of the registry that is wanted is not loaded."""
+        files = {one.name for one in self._fixed}
+        return {
+            (failure.wanted.name, failure.wanted.version): failure.reason
+            for failure in self._repository.failures
+            if failure.wanted.name not in files
+        }
 
     def _note_unreachable(self, error: MlserveError) -> None:
         if self._is_reachable:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mlserve.core.digests import digest_file
 from mlserve.core.settings import Device
 from mlserve.errors import MlserveError
 from mlserve.runtime.certificate import Certificate, certify
@@ -45,7 +46,7 @@ class Wanted:
     """A version that should be loaded, and the stages it holds. ``fetch`` does I/O and raises what I/O raises.
 
     ``generation`` is the largest of its stages' generations: a version that could not be loaded is tried again when it
-    grows.
+    grows. ``traffic`` is the challenger's share of the requests, from 0 to 1.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Wanted:
     digest: str | None
     fetch: Callable[[], Fetched]
     generation: int = 0
+    traffic: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         model,
         certificate,
         costs,
-        digest=wanted.digest,
+        digest=wanted.digest or digest_file(fetched.path),
         max_rows=options.max_batch,
     )
 

@@ -59,20 +59,19 @@ class Parts:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         plan = plan_for_throughput(usable_cores())
-        # One thread loads and one asks the registry; neither ever waits for the other.
-        self.loader, self.asker = OneThread("loader"), OneThread("registry")
+        # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
+        self.asker = OneThread("registry")
         self.lanes = Lanes(plan.lanes, loop)
         options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)
-        self.repository = Repository(names, partial(load_version, options=options), self.loader, on_event=counted)
-        self.engine = BatchingEngine(
-            self.repository,
-            self.lanes,
-            loop,
-            max_queue_rows=settings.max_queue_rows,
-            max_delay_s=settings.max_delay_ms / 1e3,
+        self.repository = Repository(
+            names,
+            partial(load_version, options=options),
+            on_event=counted,
+            load_timeout_s=settings.load_timeout_s,
+            key_input=settings.unit_key_input,
         )
         self.follower = Follower(
             self.repository,
@@ -82,6 +81,14 @@ class Parts:
             executor=self.asker,
             poll_s=settings.poll_s,
             on_event=counted,
+        )
+        self.engine = BatchingEngine(
+            self.repository,
+            self.lanes,
+            loop,
+            max_queue_rows=settings.max_queue_rows,
+            max_delay_s=settings.max_delay_ms / 1e3,
+            on_demand=self.follower,
         )
         self.front = HttpFront(
             self.engine, limits_of(settings), metrics=self._metrics_text if settings.metrics else None
@@ -141,7 +148,7 @@ class Parts:
     def close(self) -> None:
         """End the threads; one that hangs is left behind."""
         self.lanes.close(timeout_s=1.0)
-        self.loader.shutdown()
+        self.repository.abandon()
         self.asker.shutdown()
 
 

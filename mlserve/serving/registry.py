@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlserve.core.evidence import Evidence
-from mlserve.core.refs import Stage
-from mlserve.errors import InvalidInput
+from mlserve.core.refs import ModelRef, Stage
+from mlserve.errors import Conflict, InvalidInput, MlserveError
 from mlserve.registry import following as registry_following
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.evidencing import evidence_of
 from mlserve.registry.records import Placement as Record
+from mlserve.registry.records import Version
 from mlserve.registry.store import Store
-from mlserve.registry.versions import list_versions
+from mlserve.registry.versions import get_version, list_versions
 from mlserve.runtime.certificate import Certificate
-from mlserve.serving.following import GONE, Placement
+from mlserve.serving.following import GONE, NOWHERE, Placement
 from mlserve.serving.loading import Fetched
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class RegistryUpstream:
     identity: Identity
     clock: Callable[[], datetime]
     _records: dict[tuple[str, int], Record] = field(default_factory=dict)
+    _unstaged: dict[tuple[str, int], Version] = field(default_factory=dict)
     _follows_all: bool = False
 
     def epoch(self) -> int:
@@ -51,17 +57,32 @@ class RegistryUpstream:
             list_versions(self.store, name, limit=1)  # raises NotFound for a model that is not there
         self._records = {(record.name, record.version): record for record in records}
         return [
-            Placement(record.name, str(record.stage), record.version, record.generation, record.digest)
+            Placement(record.name, str(record.stage), record.version, record.generation, record.digest, record.traffic)
             for record in records
         ]
 
+    def unstaged(self, name: str, version: int) -> Placement:
+        found = get_version(self.store, ModelRef(name, version))
+        if found.state == "archived":
+            raise Conflict(f"'{found.ref}' is archived", hint=f"mlserve unarchive {found.ref}")
+        self._unstaged[name, version] = found
+        return Placement(name, NOWHERE, version, 0, found.digest)
+
     def fetch(self, placement: Placement) -> Fetched:
-        record = self._records[placement.name, placement.version]
-        path = self.artefacts.open_local(record.manifest)
-        golden = None if record.golden is None else self.artefacts.read(record.golden)
+        key = placement.name, placement.version
+        record = self._records.get(key) or self._unstaged[key]
+        try:
+            path = self.artefacts.open_local(record.manifest)
+            golden = None if record.golden is None else self.artefacts.read(record.golden)
+        except MlserveError as error:
+            # Clients read the reason; where the store and its cache lie is for the log alone.
+            log.warning("%s:%s: %s", *key, error.message)
+            raise without_paths(error, f"{placement.name}:{placement.version}") from error
         return Fetched(path, golden, latest_certificate(evidence_of(self.store, record.digest)))
 
-    def report(self, loaded: Mapping[tuple[str, str], int], status: str) -> None:
+    def report(
+        self, loaded: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, int], str], status: str
+    ) -> None:
         if status == GONE:
             registry_following.forget_instance(self.store, self.identity.instance_id)
             return
@@ -76,8 +97,23 @@ class RegistryUpstream:
             started_at=self.identity.started_at,
             now=self.clock(),
             loaded=answered,
+            failures=failures,
             status=status,
         )
+
+
+_PLACE = re.compile(r"[/\\]\w")
+_QUOTED_PLACE = re.compile(r"'[^']*(?:/|\\)[^']*'")
+
+
+def without_paths(error: MlserveError, ref: str) -> MlserveError:
+    """An error of ``error``'s class that says the same of ``ref`` without saying where files or buckets are.
+
+    >>> without_paths(InvalidInput("cannot write to the cache '/var/x': disk full"), "fraud:7").message
+    "cannot write to the cache '…': disk full"
+    """
+    message = _QUOTED_PLACE.sub("'…'", error.message)
+    return type(error)(f"{ref} cannot be had from the artefact store" if _PLACE.search(message) else message)
 
 
 def latest_certificate(evidence: Sequence[Evidence]) -> Certificate | None:

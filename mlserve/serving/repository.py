@@ -1,12 +1,14 @@
 """The versions in memory: which are loaded, which answers for a name, and how one takes over from another.
 
-    apply(wanted) ─► for each version not loaded: load in the loader's thread ──fails──► kept as it was, reason noted
-                                                        │
-                          one assignment on the loop: requests from here on go to the new version
-                                                        │
-                                   the old one answers what it has, then lets its memory go
+    aim(wanted) ─► place what is loaded ─► for each version that is not: load in a thread ──fails──► reason noted
+        │                                                │
+        │                 one assignment on the loop: requests from here on go to the new version
+        │                                                │
+        └─► loads of what is no longer wanted            the old one answers what it has, then lets its memory go
+            are abandoned
 
-A name goes on being answered by the version that was in production until the next one is loaded and warm.
+A name goes on being answered by the version that was in production until the next one is loaded and warm. ``load`` and
+``unload`` change what is wanted of one name on demand, in the same way.
 """
 
 from __future__ import annotations
@@ -14,199 +16,228 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from mlserve.core.refs import Stage, did_you_mean
-from mlserve.errors import CorruptArtefact, MlserveError, NotFound, Unavailable
+from mlserve.core.refs import Stage
+from mlserve.errors import MlserveError
+from mlserve.serving.directory import Directory
+from mlserve.serving.entries import Entry, failure_of
 from mlserve.serving.events import Emit
 from mlserve.serving.loaded import Loaded
 from mlserve.serving.loading import Wanted
-from mlserve.serving.seam import ModelState, ModelStatus
+from mlserve.serving.loads import OVERTAKE_S, Loads
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY_S = 1.0
-LAST_RETRY_S = 60.0
+LOAD_TIMEOUT_S = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a version is not loaded, and when to try again (None: only when something about it changes)."""
+class Repository(Directory):
+    """A directory that loads what is wanted and lets go of the rest.
 
-    wanted: Wanted
-    error: Exception
-    attempts: int
-    retry_at_s: float | None
-
-    def is_due(self, wanted: Wanted, now_s: float) -> bool:
-        if (wanted.digest, wanted.generation) != (self.wanted.digest, self.wanted.generation):
-            return True
-        return self.retry_at_s is not None and now_s >= self.retry_at_s
-
-    @property
-    def reason(self) -> str:
-        return self.error.message if isinstance(self.error, MlserveError) else "it broke the loader; see the log"
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One name: its loaded versions, the one in production, and what is under way."""
-
-    versions: dict[int, Loaded] = field(default_factory=dict)
-    production: Loaded | None = None
-    loading: int | None = None
-    failures: dict[int, Failure] = field(default_factory=dict)
-
-
-class Repository:
-    """What can be asked for. Everything but ``load``, which runs in ``executor``, happens on the loop's thread."""
+    Everything but ``load``, which runs in threads of its own, happens on the loop's thread. ``key_input`` is the input
+    that holds a request's unit key, where the request itself has none. ``has_changed`` is set whenever a version begins
+    or ceases to answer or cannot be loaded.
+    """
 
     def __init__(
-        self, names: Iterable[str], load: Callable[[Wanted], Loaded], executor: Executor, *, on_event: Emit
+        self,
+        names: Iterable[str],
+        load: Callable[[Wanted], Loaded],
+        *,
+        on_event: Emit,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        overtake_s: float = OVERTAKE_S,
+        key_input: str | None = None,
     ) -> None:
-        self._entries: dict[str, _Entry] = {}
-        self._awaited: set[str] = set()
-        self.wait_for(names)
+        super().__init__(names)
         self._load = load
-        self._executor = executor
+        self._loads = Loads(load_timeout_s, overtake_s)
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._on_event = on_event
-        self._has_applied = False
-        self._draining: set[Loaded] = set()
-        self._is_drained = asyncio.Event()
-        self._is_drained.set()
-
-    def wait_for(self, names: Iterable[str]) -> None:
-        """Take ``names`` for known from now on: they are not ready, rather than not found, until something loads."""
-        for name in names:
-            self._entries.setdefault(name, _Entry())
-            self._awaited.add(name)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether every name that is waited for has a version in production that is loaded and warm."""
-        return self._has_applied and all(self._entries[name].production is not None for name in self._awaited)
-
-    @property
-    def failures(self) -> list[Failure]:
-        return [failure for entry in self._entries.values() for failure in entry.failures.values()]
-
-    def find(self, name: str, version: int | None) -> Loaded:
-        """The version that answers. Raises NotFound, or Unavailable for what is known and not ready yet."""
-        entry = self._entries.get(name)
-        if entry is None:
-            raise NotFound(f"no model '{name}'", hint=did_you_mean(name, self._entries))
-        loaded = entry.production if version is None else entry.versions.get(version)
-        if loaded is None:
-            raise _not_there(name, version, entry)
-        return loaded
-
-    def holds(self, name: str, stage: str, version: int) -> bool:
-        """Whether requests for ``stage`` of ``name`` are answered by ``version``."""
-        loaded = self._entries[name].versions.get(version) if name in self._entries else None
-        return loaded is not None and stage in loaded.stages
-
-    def in_production(self) -> list[Loaded]:
-        """What answers requests that name no version, by name."""
-        return [entry.production for _, entry in sorted(self._entries.items()) if entry.production is not None]
-
-    def loaded(self) -> list[Loaded]:
-        """Every version that can be asked for, by name and version."""
-        return [
-            entry.versions[version] for _, entry in sorted(self._entries.items()) for version in sorted(entry.versions)
-        ]
-
-    def statuses(self) -> list[ModelStatus]:
-        """A line for every version loaded, loading or failed, and for names without any; by name and version."""
-        lines = []
-        for name, entry in sorted(self._entries.items()):
-            found = {version: ModelStatus(name, str(version), ModelState.READY) for version in entry.versions}
-            for version, failure in entry.failures.items():
-                found.setdefault(version, ModelStatus(name, str(version), ModelState.UNAVAILABLE, failure.reason))
-            if entry.loading is not None:
-                found.setdefault(entry.loading, ModelStatus(name, str(entry.loading), ModelState.LOADING))
-            lines += [found[version] for version in sorted(found)]
-            if not found:
-                lines.append(ModelStatus(name, None, ModelState.UNAVAILABLE, "no version in production yet"))
-        return lines
-
-    def is_retry_due(self, now_s: float) -> bool:
-        """Whether a version that could not be loaded should be tried again although nothing has changed."""
-        return any(failure.retry_at_s is not None and now_s >= failure.retry_at_s for failure in self.failures)
+        self._key_input = key_input
+        self._draining = 0
+        self._has_drained = asyncio.Event()
+        self.has_changed = asyncio.Event()
 
     async def apply(self, wanted: Sequence[Wanted]) -> None:
-        """Make the loaded versions those of ``wanted``, for every name. Never raises for what cannot be loaded.
+        """``aim``, and wait for what it loads. Never raises for what cannot be loaded."""
+        self.aim(wanted)
+        await self.settled()
+
+    def aim(self, wanted: Sequence[Wanted]) -> None:
+        """Make the versions that hold stages those of ``wanted``, for every name; what must be loaded begins to load.
 
         A name that nobody waits for is known as long as one of its versions is wanted.
         """
         for one in wanted:
-            self._entries.setdefault(one.name, _Entry())
+            self._entries.setdefault(one.name, Entry())
         for name, entry in list(self._entries.items()):
-            await self._apply_to(name, entry, [one for one in wanted if one.name == name])
-        for name in self._entries.keys() - self._awaited - {one.name for one in wanted}:
-            del self._entries[name]
+            entry.staged = {one.version: one for one in wanted if one.name == name}
+            self._place(name, entry)
+        self._start_loads()
+        for name, entry in list(self._entries.items()):
+            if name not in self._awaited and entry.is_needless:
+                del self._entries[name]
         self._has_applied = True
+
+    async def settled(self) -> None:
+        """Until nothing loads any more."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    async def load(self, name: str, wanted: Sequence[Wanted] | None) -> None:
+        """Load ``wanted`` beside what is loaded, or (None) all that stands in the stages of ``name``, tried again.
+
+        Versions stay until ``unload``. Loads that are under way already are waited for, not begun again. Raises
+        NotFound, and the reason why the first of them could not be loaded, production before others.
+        """
+        entry = self._entry(name)
+        entry.unloaded = None
+        if wanted is None:
+            if not entry.staged:
+                raise entry.why_not(name, None)
+            asked = list(entry.wanted)
+        else:
+            entry.asked |= {one.version: one for one in wanted}
+            asked = [one.version for one in wanted]
+        for version in asked:
+            entry.failures.pop(version, None)
+        self._place(name, entry)
+        self._start_loads()
+        tasks = [self._tasks[name, version] for version in asked if (name, version) in self._tasks]
+        if tasks:
+            await asyncio.wait(tasks)
+        for version in asked:
+            if version in entry.failures:
+                raise entry.failures[version].error
+            if version not in entry.versions:
+                raise entry.why_not(name, version)
+
+    async def reload(self, wanted: Wanted) -> None:
+        """Load a version again that may have changed, and let it take the place of what there is of it.
+
+        Raises the reason why it cannot be loaded; what was loaded before then goes on answering.
+        """
+        entry = self._entry(wanted.name)
+        entry.unloaded = None
+        entry.failures.pop(wanted.version, None)
+        task = self._tasks.get((wanted.name, wanted.version)) or self._start(entry, wanted)
+        await asyncio.wait((task,))
+        failure = entry.failures.pop(wanted.version, None) if wanted.version in entry.versions else None
+        failure = failure or entry.failures.get(wanted.version)
+        if failure is not None:
+            raise failure.error
+        if wanted.version not in entry.versions:
+            raise entry.why_not(wanted.name, wanted.version)
+
+    async def unload(self, name: str) -> None:
+        """Let all of ``name`` go, and keep it away until ``load``. Returns when its last request is answered.
+
+        Raises NotFound.
+        """
+        entry = self._entry(name)
+        entry.unloaded = tuple(sorted({*entry.versions, *(entry.unloaded or ())}))
+        entry.asked.clear()
+        self._place(name, entry)
+        await self._until(lambda: not entry.draining)
+
+    def forget(self, name: str, version: int) -> None:
+        """Let a version go that was loaded on demand, unless it holds a stage."""
+        entry = self._entry(name)
+        if entry.asked.pop(version, None) is not None:
+            self._place(name, entry)
 
     async def drained(self) -> None:
         """Until every version that was replaced has answered its last request."""
-        await self._is_drained.wait()
+        await self._until(lambda: not self._draining)
 
-    async def _apply_to(self, name: str, entry: _Entry, wanted: list[Wanted]) -> None:
-        self._place(name, entry, wanted)
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self._has_drained.clear()
+            await self._has_drained.wait()
+
+    def abandon(self) -> None:
+        """Give up all loads, at the end of the server."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _start_loads(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        missing = [
+            (entry, one)
+            for entry in self._entries.values()
+            for one in entry.wanted.values()
+            if one.version not in entry.versions and (one.name, one.version) not in self._tasks
+        ]
         # Production first: what most requests wait for is not kept by a challenger that is slow to load.
-        for one in sorted(wanted, key=lambda w: (Stage.PRODUCTION not in w.stages, w.version)):
-            if self._must_load(entry, one):
-                await self._load_into(entry, one)
-                self._place(name, entry, wanted)
+        for entry, one in sorted(missing, key=lambda pair: Stage.PRODUCTION not in pair[1].stages):
+            failure = entry.failures.get(one.version)
+            if failure is None or failure.is_due(one, now_s):
+                self._start(entry, one)
 
-    def _must_load(self, entry: _Entry, wanted: Wanted) -> bool:
-        if wanted.version in entry.versions:
-            return False
-        failure = entry.failures.get(wanted.version)
-        return failure is None or failure.is_due(wanted, asyncio.get_running_loop().time())
+    def _start(self, entry: Entry, wanted: Wanted) -> asyncio.Task[None]:
+        entry.loading[wanted.version] = wanted
+        key = wanted.name, wanted.version
+        task = self._tasks[key] = asyncio.get_running_loop().create_task(self._load_into(entry, wanted))
+        task.add_done_callback(partial(self._after_load, key))
+        return task
 
-    async def _load_into(self, entry: _Entry, wanted: Wanted) -> None:
+    def _after_load(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("loading %s:%s", *key, exc_info=task.exception())
+
+    async def _load_into(self, entry: Entry, wanted: Wanted) -> None:
         loop = asyncio.get_running_loop()
-        entry.loading = wanted.version
+        name, version = wanted.name, wanted.version
         start_s = loop.time()
         try:
-            loaded = await loop.run_in_executor(self._executor, self._load, wanted)
+            loaded = await self._loads.run(partial(self._load, wanted), Loaded.retire, f"{name}:{version}")
         except Exception as error:
             if not isinstance(error, MlserveError):
-                log.exception("%s:%s broke the loader", wanted.name, wanted.version)
-            before = entry.failures.get(wanted.version)
-            failure = _failure(wanted, error, 1 + (before.attempts if before else 0), loop.time())
-            entry.failures[wanted.version] = failure
-            self._emit(
-                "failed", wanted.name, wanted.version, reason=failure.reason, retry=failure.retry_at_s is not None
-            )
+                log.exception("%s:%s broke the loader", name, version)
+            failure = failure_of(wanted, error, entry.failures.get(version), loop.time())
+            entry.failures[version] = failure
+            self._emit("failed", name, version, reason=failure.reason, retry=failure.retry_at_s is not None)
+            self.has_changed.set()
             return
         finally:
-            entry.loading = None
-        entry.failures.pop(wanted.version, None)
-        entry.versions[wanted.version] = loaded
-        self._emit("loaded", wanted.name, wanted.version, load_ms=round(1e3 * (loop.time() - start_s), 1))
+            if entry.loading.get(version) is wanted:
+                del entry.loading[version]
+        entry.failures.pop(version, None)
+        replaced = entry.versions.get(version)
+        entry.versions[version] = loaded
+        self._emit("loaded", name, version, load_ms=round(1e3 * (loop.time() - start_s), 1))
+        self._place(name, entry)
+        if replaced is not None:
+            self._retire(entry, replaced)
 
-    def _place(self, name: str, entry: _Entry, wanted: list[Wanted]) -> None:
+    def _place(self, name: str, entry: Entry) -> None:
         """Point the name at what should answer, if it is loaded, and retire what nobody can ask for any more."""
-        stages = {one.version: one.stages for one in wanted}
-        target = next((one.version for one in wanted if Stage.PRODUCTION in one.stages), None)
+        self._abandon_needless(name, entry)
         previous = entry.production
-        if target is None:
-            entry.production = None
-        elif target in entry.versions:
-            entry.production = entry.versions[target]
-        kept = entry.production
-        for version in [version for version in entry.versions if version not in stages]:
-            if kept is None or version != kept.version:
-                self._retire(entry.versions.pop(version))
-        entry.failures = {version: failure for version, failure in entry.failures.items() if version in stages}
-        versions = tuple(str(version) for version in sorted(entry.versions))
-        for version, loaded in entry.versions.items():
-            loaded.refresh_view(versions, _stages_held(stages.get(version, ()), is_production=loaded is kept))
-        if kept is not previous:
-            self._emit_swap(name, previous, kept)
+        entry.point(self._key_input)
+        for version in entry.needless():
+            self._retire(entry, entry.versions.pop(version))
+        wanted = entry.wanted
+        entry.failures = {version: failure for version, failure in entry.failures.items() if version in wanted}
+        entry.refresh_views()
+        if entry.production is not previous:
+            self._emit_swap(name, previous, entry.production)
+        self.has_changed.set()
+
+    def _abandon_needless(self, name: str, entry: Entry) -> None:
+        """Give up loads of what is no longer wanted, or wanted with other bytes."""
+        wanted = entry.wanted
+        for version, one in list(entry.loading.items()):
+            now = wanted.get(version)
+            if now is None or now.digest != one.digest:
+                del entry.loading[version]
+                self._tasks.pop((name, version)).cancel()
+                self._emit("abandoned", name, version)
 
     def _emit_swap(self, name: str, previous: Loaded | None, now: Loaded | None) -> None:
         if now is None:
@@ -214,49 +245,17 @@ class Repository:
         else:
             self._emit("swapped", name, now.version, previous=None if previous is None else previous.version)
 
-    def _retire(self, loaded: Loaded) -> None:
-        self._draining.add(loaded)
-        self._is_drained.clear()
-        loaded.on_drained = self._after_drain
+    def _retire(self, entry: Entry, loaded: Loaded) -> None:
+        entry.draining.add(loaded)
+        self._draining += 1
+        loaded.on_drained = partial(self._after_drain, entry)
         loaded.retire()
 
-    def _after_drain(self, loaded: Loaded) -> None:
-        self._draining.discard(loaded)
-        if not self._draining:
-            self._is_drained.set()
+    def _after_drain(self, entry: Entry, loaded: Loaded) -> None:
+        entry.draining.discard(loaded)
+        self._draining -= 1
+        self._has_drained.set()
         self._emit("unloaded", loaded.name, loaded.version)
 
     def _emit(self, event: str, name: str, version: int | None, **more: Any) -> None:
         self._on_event({"event": event, "model": name, "version": version, **more})
-
-
-def _stages_held(stages: Iterable[str], *, is_production: bool) -> tuple[str, ...]:
-    """Production is what really answers: not the stage's holder while it is loading, but the one before it."""
-    others = tuple(str(stage) for stage in stages if stage != Stage.PRODUCTION)
-    return (*others, str(Stage.PRODUCTION)) if is_production else others
-
-
-def _failure(wanted: Wanted, error: Exception, attempts: int, now_s: float) -> Failure:
-    """What is out of reach, missing or damaged may come back; a model that cannot be used stays as it is."""
-    if isinstance(error, (Unavailable, NotFound, CorruptArtefact)):
-        wait_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** (attempts - 1))
-        return Failure(wanted, error, attempts, now_s + wait_s)
-    return Failure(wanted, error, attempts, None)
-
-
-def _not_there(name: str, version: int | None, entry: _Entry) -> MlserveError:
-    if version is not None:
-        if version == entry.loading:
-            return Unavailable(f"{name}:{version} is still loading")
-        if version in entry.failures:
-            return Unavailable(f"{name}:{version} is not ready: {entry.failures[version].reason}")
-        there = ", ".join(str(loaded) for loaded in sorted(entry.versions)) or "none"
-        return NotFound(f"version {version} of '{name}' is not loaded (loaded: {there})")
-    if entry.loading is not None:
-        return Unavailable(f"model '{name}' is still loading")
-    if entry.failures:
-        failure = next(iter(entry.failures.values()))
-        return Unavailable(f"model '{name}' is not ready: {failure.reason}")
-    return Unavailable(
-        f"model '{name}' has no version in production yet", hint=f"mlserve promote {name}:VERSION --to production"
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -91,14 +90,14 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
 
     plan = plan_for_throughput(usable_cores())
     options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner, ThreadPoolExecutor(1) as loader:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         lanes = Lanes(plan.lanes, loop)
         lanes.start()
         try:
             # No digest: it is known by its path, as any file is.
             wanted = Wanted(NAME, 1, ("production",), None, partial(Fetched, path))
-            repository = Repository([NAME], partial(load_version, options=options), loader, on_event=lambda event: None)
+            repository = Repository([NAME], partial(load_version, options=options), on_event=lambda event: None)
             runner.run(repository.apply([wanted]))
             if repository.failures:
                 raise repository.failures[0].error

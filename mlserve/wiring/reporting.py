@@ -11,12 +11,23 @@ from mlserve.wiring.connecting import App
 
 
 def describe(app: App, ref: ModelRef) -> dict[str, Any]:
-    """All that is known of the version that ``ref`` names: its record, ``evidence`` newest first. Raises NotFound."""
+    """All that is known of the version that ``ref`` names: its record, ``evidence`` newest first. Raises NotFound.
+
+    ``load_failures`` are the live servers that could not load it, with their reasons.
+    """
     from mlserve.registry.evidencing import evidence_of
+    from mlserve.registry.following import live_instances
     from mlserve.registry.versions import get_version
 
     version = get_version(app.store, ref)
-    return version.to_dict() | {"evidence": [item.to_dict() for item in evidence_of(app.store, version.digest)]}
+    key = version.name, version.version
+    failures = [
+        {"host": server.host, "pid": server.pid, "reason": server.failures[key]}
+        for server in live_instances(app.store, app.clock())
+        if key in server.failures
+    ]
+    evidence = [item.to_dict() for item in evidence_of(app.store, version.digest)]
+    return version.to_dict() | {"evidence": evidence, "load_failures": failures}
 
 
 def write_card(app: App, document: dict[str, Any], file: Path) -> None:

@@ -41,7 +41,7 @@ def wait_until_swapped(
         if left_s <= 0:
             raise DeadlineExceeded(
                 f"{move.ref} is in {move.stage}, but after {timeout_s:g} s "
-                f"{_counted(len(behind))} not swapped: {_named(behind)}",
+                f"{_counted(len(behind))} not swapped: {_named(behind, name, move)}",
                 hint=f"mlserve history {name}; the servers' logs say why they do not load it",
             )
         sleep(min(POLL_S, left_s))
@@ -49,8 +49,14 @@ def wait_until_swapped(
         progress("waiting for servers to swap", most, most)
 
 
-def _named(instances: list[Instance]) -> str:
-    return ", ".join(f"{instance.host} (process {instance.pid})" for instance in instances)
+def _named(instances: list[Instance], name: str, move: Move) -> str:
+    """Each server, and why it could not load the version where it said so."""
+    version = int(move.ref.rpartition(":")[2]) if move.ref else 0
+    reasons = [instance.failures.get((name, version)) for instance in instances]
+    return ", ".join(
+        f"{instance.host} (process {instance.pid}{f': {reason}' if reason else ''})"
+        for instance, reason in zip(instances, reasons, strict=True)
+    )
 
 
 def _counted(servers: int) -> str:

@@ -30,6 +30,7 @@ HEAVY = (
     "uvloop",
 )
 CONTRACT = {
+    "top",
     *(
         "init",
         "doctor",

@@ -116,6 +116,27 @@ def test_waiting_for_a_server_that_does_not_swap_is_exit_8_and_the_move_stands(
     assert run("show", "fraud", "--json").document["version"] == 2
 
 
+def test_show_says_which_server_could_not_load_a_version(
+    run: Run, fraud: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("promote", "fraud:1", "--to", "production")
+    blob = run("show", "fraud:2", "--json").document["files"][0]["digest"].removeprefix("sha256:")
+    (stored,) = [path for path in fraud.rglob("*") if path.is_file() and path.name.endswith(blob[2:])]
+
+    with server("fraud") as served:
+        stored.rename(stored.with_name("away"))
+        waited = run("promote", "fraud:2", "--to", "production", "--wait", "--timeout", "5", "--json")
+        shown = run("show", "fraud:2", "--json").document["load_failures"]
+        said = run("show", "fraud:2").err
+
+    assert waited.code == 8
+    assert [(failure["pid"], failure["reason"].startswith("no blob")) for failure in shown] == [
+        (served.process.pid, True)
+    ]
+    assert str(fraud) not in shown[0]["reason"]
+    assert f"(process {served.process.pid}) could not load it: no blob" in said
+
+
 def test_without_a_production_version_it_starts_and_waits(run: Run, fraud: Path, rows: Path) -> None:
     with server("fraud") as served:
         refused = run("predict", f"{served.url}/v2/models/fraud", rows, "--json")
@@ -183,6 +204,7 @@ def test_grpc_answers_where_the_first_line_says(model: Path) -> None:
 def test_grpc_can_be_left_out(model: Path) -> None:
     with server(model, "--grpc-port", "off") as served:
         assert served.events[0]["grpc"] is None
+        assert served.end() == 0
 
 
 def test_a_port_for_grpc_that_is_taken_is_exit_8(model: Path) -> None:

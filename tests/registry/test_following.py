@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from mlserve.core.digests import digest_bytes
 from mlserve.core.refs import Stage, parse_ref
+from mlserve.errors import Unavailable
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import (
     EVERY_MODEL,
@@ -18,8 +20,9 @@ from mlserve.registry.following import (
     placements,
     report_instance,
 )
+from mlserve.registry.migrating import backup, upgrade
 from mlserve.registry.promoting import rollback, withdraw
-from mlserve.registry.store import Store
+from mlserve.registry.store import Store, open_store
 from mlserve.registry.versions import archive, set_tags
 from tests.registry.making import NOON, add_version, add_versions, at, move
 
@@ -81,6 +84,7 @@ def test_a_server_that_reported_is_live_until_it_falls_silent(store: Store) -> N
         "started_at": "2026-03-01T12:00:00Z",
         "heartbeat_at": "2026-03-01T12:00:00Z",
         "loaded": [{"name": "fraud", "stage": "production", "generation": 1}],
+        "failures": [],
     }
     assert live_instances(store, at(1)) == []
     assert [item.instance_id for item in live_instances(store, at(1), ttl_s=60)] == ["a"]
@@ -138,3 +142,56 @@ def test_servers_long_silent_are_forgotten_when_a_new_one_comes(store: Store) ->
     report(store, "b", minutes=60 * 25, fraud=0)
 
     assert [item.instance_id for item in live_instances(store, at(60 * 25), ttl_s=1e6)] == ["b"]
+
+
+def test_what_a_server_cannot_load_is_told_until_it_can(store: Store) -> None:
+    def say(minutes: float, failures: Mapping[tuple[str, int], str]) -> None:
+        report_instance(store, "a", host="box", pid=7, started_at=NOON, now=at(minutes), loaded={}, failures=failures)
+
+    say(0, {("fraud", 2): "opset 99 is not known", ("churn", 1): "damaged"})
+    (instance,) = live_instances(store, at(0))
+    assert instance.failures == {("fraud", 2): "opset 99 is not known", ("churn", 1): "damaged"}
+    assert {"name": "fraud", "version": 2, "reason": "opset 99 is not known"} in instance.to_dict()["failures"]
+
+    say(1, {("fraud", 2): "it takes too long"})
+    assert live_instances(store, at(1))[0].failures == {("fraud", 2): "it takes too long"}
+    say(2, {})
+    assert live_instances(store, at(2))[0].failures == {}
+    say(3, {("fraud", 2): "x"})
+    forget_instance(store, "a")
+    report(store, minutes=3)
+    assert live_instances(store, at(3))[0].failures == {}
+
+
+def test_a_registry_whose_file_was_taken_away_is_out_of_reach(tmp_path: Path, artefacts: ArtefactStore) -> None:
+    path, away = tmp_path / "registry.db", tmp_path / "away.db"
+    upgrade(f"sqlite:///{path}")
+    store = open_store(f"sqlite:///{path}")
+    before = epoch(store)
+
+    path.rename(away)
+    with pytest.raises(Unavailable, match="its file is gone"):
+        epoch(store)
+
+    away.rename(path)
+    assert epoch(store) == before
+    store.close()
+
+
+def test_another_registry_under_the_same_name_is_opened_anew(tmp_path: Path, artefacts: ArtefactStore) -> None:
+    path = tmp_path / "registry.db"
+    upgrade(f"sqlite:///{path}")
+    store = open_store(f"sqlite:///{path}")
+    add_version(store, artefacts)
+    assert epoch(store) > 0
+    copy = backup(f"sqlite:///{path}", tmp_path / "copy.db")
+    add_version(store, artefacts, content=b"two")
+    newer = epoch(store)
+
+    # As a backup is restored: without the old one's log, which SQLite would take for the new one's.
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink()
+    copy.rename(path)
+
+    assert epoch(store) == newer - 1
+    store.close()

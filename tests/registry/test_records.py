@@ -43,9 +43,9 @@ def test_an_expectation_that_is_no_ref_is_refused() -> None:
 
 
 def test_revisions_say_whether_code_and_database_fit() -> None:
-    assert Revisions("0001", "0002", "0002").to_dict() == {
+    assert Revisions("0001", "0003", "0003").to_dict() == {
         "before": "0001",
-        "after": "0002",
-        "head": "0002",
+        "after": "0003",
+        "head": "0003",
         "in_sync": True,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,12 +53,17 @@ class World:
     """An engine with everything it needs, built inside a running loop."""
 
     def __init__(
-        self, names: Sequence[str], load: Callable[[Wanted], Loaded], *, lanes: int = 2, **options: Any
+        self,
+        names: Sequence[str],
+        load: Callable[[Wanted], Loaded],
+        *,
+        lanes: int = 2,
+        repository: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.events: list[dict[str, Any]] = []
-        self.executor = ThreadPoolExecutor(1)
-        self.repository = Repository(names, load, self.executor, on_event=self.events.append)
+        self.repository = Repository(names, load, on_event=self.events.append, **(repository or {}))
         self.lanes = Lanes(lanes, loop)
         self.lanes.start()
         self.engine = BatchingEngine(self.repository, self.lanes, loop, **{"max_queue_rows": 1000, **options})
@@ -83,7 +87,6 @@ class World:
 
     def close(self) -> None:
         self.lanes.close(10.0)
-        self.executor.shutdown()
 
 
 async def world_of(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from mlserve.errors import InvalidInput, NotFound, Unavailable
+from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable
 from mlserve.serving import following
 from mlserve.serving.following import GONE, Follower, Placement, wanted_of
 from mlserve.serving.loaded import Loaded
@@ -30,6 +30,8 @@ class FakeRegistry:
     number: int = 1
     failure: Exception | None = None
     reports: list[tuple[dict[tuple[str, str], int], str]] = field(default_factory=list)
+    failures: list[dict[tuple[str, int], str]] = field(default_factory=list)
+    archived: set[int] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def move(self, **stages: int) -> None:
@@ -53,9 +55,19 @@ class FakeRegistry:
     def fetch(self, placement: Placement) -> Fetched:
         return Fetched(NOWHERE)
 
-    def report(self, loaded: Mapping[tuple[str, str], int], status: str) -> None:
+    def unstaged(self, name: str, version: int) -> Placement:
+        if version in self.archived:
+            raise Conflict(f"'{name}:{version}' is archived")
+        if version > 9:
+            raise NotFound(f"no version {version} of '{name}'")
+        return Placement(name, following.NOWHERE, version, 0, f"d{version}")
+
+    def report(
+        self, loaded: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, int], str], status: str
+    ) -> None:
         if self.failure is not None:
             raise self.failure
+        self.failures.append(dict(failures))
         self.reports.append((dict(loaded), status))
 
 
@@ -204,7 +216,7 @@ def test_what_was_out_of_reach_is_fetched_when_it_is_back(monkeypatch: pytest.Mo
 
         async with Followed(registry) as world:
             fetch = registry.fetch
-            monkeypatch.setattr("mlserve.serving.repository.FIRST_RETRY_S", 0.005)
+            monkeypatch.setattr("mlserve.serving.entries.FIRST_RETRY_S", 0.005)
 
             def away(placement: Placement) -> Fetched:
                 raise Unavailable("the store is away")

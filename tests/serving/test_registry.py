@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,20 @@ import numpy as np
 import pytest
 
 from mlserve.core.evidence import Evidence
-from mlserve.core.refs import Stage
-from mlserve.errors import CorruptArtefact, NotFound
+from mlserve.core.refs import Stage, parse_ref
+from mlserve.errors import Conflict, CorruptArtefact, NotFound, Unavailable
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import lagging, live_instances
 from mlserve.registry.migrating import upgrade
 from mlserve.registry.store import Store, open_store
+from mlserve.registry.versions import archive
 from mlserve.runtime.certificate import Certificate, certify
 from mlserve.runtime.golden import make_golden
 from mlserve.runtime.model import load_model
 from mlserve.runtime.threads import ThreadPlan
-from mlserve.serving.following import GONE
+from mlserve.serving.following import GONE, wanted_of
 from mlserve.serving.loading import LoadOptions, Wanted, load_version
-from mlserve.serving.registry import Identity, RegistryUpstream, latest_certificate
+from mlserve.serving.registry import Identity, RegistryUpstream, latest_certificate, without_paths
 from tests import models
 from tests.registry.making import NOON, add_version, at, move
 
@@ -105,11 +107,11 @@ def test_reports_are_what_promote_waits_for(store: Store, artefacts: ArtefactSto
     add_version(store, artefacts, "fraud", MODEL)
     generation = move(store, "fraud:1").generation
 
-    upstream.report({("fraud", "production"): 0}, "ready")
+    upstream.report({("fraud", "production"): 0}, {}, "ready")
     assert [instance.pid for instance in lagging(store, "fraud", Stage.PRODUCTION, generation, NOON)] == [42]
-    upstream.report({("fraud", "production"): generation}, "ready")
+    upstream.report({("fraud", "production"): generation}, {}, "ready")
     assert lagging(store, "fraud", Stage.PRODUCTION, generation, NOON) == []
-    upstream.report({}, GONE)
+    upstream.report({}, {}, GONE)
     assert live_instances(store, NOON) == []
 
 
@@ -117,7 +119,7 @@ def test_who_follows_every_model_is_waited_for_with_each(
     store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
 ) -> None:
     upstream.placements(None)
-    upstream.report({}, "ready")
+    upstream.report({}, {}, "ready")
 
     assert [server.instance_id for server in lagging(store, "any", Stage.PRODUCTION, 1, NOON)] == ["i1"]
 
@@ -140,3 +142,48 @@ def test_the_newest_certificate_measured_here_is_used(
 
     assert found == new
     assert latest_certificate([]) is None
+
+
+def test_where_artefacts_lie_is_not_told_to_clients(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream, tmp_path: Path
+) -> None:
+    add_version(store, artefacts, "fraud", MODEL)
+    move(store, "fraud:1")
+    (placement,) = upstream.placements(["fraud"])
+    shutil.rmtree(tmp_path / "artefacts")
+
+    with pytest.raises(NotFound, match="no blob sha256:") as caught:
+        upstream.fetch(placement)
+
+    assert str(tmp_path) not in caught.value.message
+    assert "/" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        pytest.param("no blob sha256:aa in 's3://bucket/x'", "no blob sha256:aa in '…'", id="a bucket"),
+        pytest.param("it is /srv/models", "m:1 cannot be had from the artefact store", id="a bare path"),
+        pytest.param("out of reach: 5 s/read", "m:1 cannot be had from the artefact store", id="what may be a path"),
+        pytest.param("the disk is full", "the disk is full", id="no place"),
+    ],
+)
+def test_a_place_in_a_message_is_left_out(message: str, told: str) -> None:
+    assert without_paths(Unavailable(message), "m:1").message == told
+    assert type(without_paths(CorruptArtefact(message), "m:1")) is CorruptArtefact
+
+
+def test_a_version_without_a_stage_can_be_fetched_unless_it_is_archived(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    add_version(store, artefacts, "fraud", MODEL)
+
+    placement = upstream.unstaged("fraud", 1)
+
+    assert upstream.fetch(placement).path.read_bytes() == MODEL
+    assert wanted_of([placement], upstream)[0].stages == ()
+    archive(store, parse_ref("fraud:1"))
+    with pytest.raises(Conflict, match="archived"):
+        upstream.unstaged("fraud", 1)
+    with pytest.raises(NotFound, match="no version 7"):
+        upstream.unstaged("fraud", 7)

@@ -299,6 +299,6 @@ def test_an_unknown_name_is_not_found_and_the_nearest_is_named() -> None:
 
 def test_nothing_to_drain_is_drained() -> None:
     async def story() -> None:
-        await Repository([], of({}), None, on_event=print).drained()  # type: ignore[arg-type]
+        await Repository([], of({}), on_event=lambda event: None).drained()
 
     asyncio.run(story())

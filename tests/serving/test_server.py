@@ -17,11 +17,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from mlserve.core.assignment import arm_of
+from mlserve.core.refs import Stage
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, Unsupported, UsageError
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import live_instances
 from mlserve.registry.migrating import upgrade
+from mlserve.registry.promoting import withdraw
 from mlserve.registry.store import Store, open_store
 from mlserve.serving.parts import Targets
 from mlserve.serving.registry import Identity, RegistryUpstream
@@ -47,9 +50,16 @@ class Client:
         response.read()
         return response.status
 
-    def infer(self, model: str, values: list[float] = ROW) -> tuple[int, dict[str, Any]]:
+    def post(self, path: str, body: Any = None) -> tuple[int, Any]:
+        self.connection.request("POST", path, json.dumps(body) if body is not None else "")
+        response = self.connection.getresponse()
+        text = response.read()
+        return response.status, json.loads(text) if text else None
+
+    def infer(self, model: str, values: list[float] = ROW, **headers: str) -> tuple[int, dict[str, Any]]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = {"inputs": [{"name": "x", "shape": [1, len(values)], "datatype": "FP32", "data": values}]}
-        self.connection.request("POST", f"/v2/models/{model}/infer", json.dumps(body))
+        self.connection.request("POST", f"/v2/models/{model}/infer", json.dumps(body), named)
         response = self.connection.getresponse()
         return response.status, json.loads(response.read())
 
@@ -230,10 +240,79 @@ def test_a_promotion_of_a_broken_version_changes_nothing(
     def told(client: Client) -> None:
         move(store, "fraud:2")
         story.until(event="failed", version=2)
+        while not live_instances(store, NOON)[0].failures:
+            pass
+        (failure,) = live_instances(store, NOON)[0].failures.items()
+        assert failure[0] == ("fraud", 2)
         assert client.infer("fraud")[1]["model_version"] == "1"
         assert client.get("/v2/health/ready") == 200
 
     story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+
+def test_a_challenger_answers_its_share_by_unit_key_and_can_be_named(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    for seed in (1, 2):
+        add_version(store, artefacts, "fraud", models.classifier(seed=seed).SerializeToString())
+    move(store, "fraud:1")
+    move(store, "fraud:2", Stage.CHALLENGER, traffic=0.4)
+    keys = [f"user-{number}" for number in range(20)]
+    story = Story()
+
+    def told(client: Client) -> None:
+        for key in keys:
+            status, answer = client.infer("fraud", mlserve_unit_key=key)
+            assert (status, answer["model_version"]) == (200, str(1 + arm_of(key, "fraud:2", [0.4])))
+        assert client.infer("fraud@challenger")[1]["model_version"] == "2"
+        assert client.infer("fraud%40production")[1]["model_version"] == "1"
+        assert client.infer("fraud@shadow")[0] == 404
+        assert client.get("/v2/models/fraud@challenger") == 200
+        withdraw(store, "fraud", Stage.CHALLENGER, by="ann", now=NOON)
+        story.until(event="unloaded", version=2)
+        assert {client.infer("fraud", mlserve_unit_key=key)[1]["model_version"] for key in keys} == {"1"}
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+
+def test_versions_are_loaded_and_models_unloaded_on_demand(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    for seed in (1, 2):
+        add_version(store, artefacts, "fraud", models.classifier(seed=seed).SerializeToString())
+    move(store, "fraud:1")
+    story = Story()
+
+    def told(client: Client) -> None:
+        assert client.infer("fraud/versions/2")[0] == 404
+        load = {"parameters": {"config": json.dumps({"version_policy": {"specific": {"versions": [2]}}})}}
+        assert client.post("/v2/repository/models/fraud/load", load)[0] == 200
+        assert client.infer("fraud/versions/2")[1]["model_version"] == "2"
+        assert client.post("/v2/repository/models/fraud/unload")[0] == 200
+        assert client.infer("fraud")[0] == 503
+        states = [(line["version"], line["state"], line["reason"]) for line in client.post("/v2/repository/index")[1]]
+        assert states == [("1", "UNAVAILABLE", "unloaded"), ("2", "UNAVAILABLE", "unloaded")]
+        assert client.post("/v2/repository/models/fraud/load")[0] == 200
+        assert client.infer("fraud")[1]["model_version"] == "1"
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+
+def test_a_file_that_has_changed_is_read_again_on_demand(tmp_path: Path) -> None:
+    file = saved(tmp_path, seed=1)
+    story = Story()
+
+    def told(client: Client) -> None:
+        before = client.infer("iris")[1]["outputs"]
+        saved(tmp_path, seed=2)
+        assert client.infer("iris")[1]["outputs"] == before
+        assert client.post("/v2/repository/models/iris/load")[0] == 200
+        assert client.infer("iris")[1]["outputs"] != before
+        file.write_bytes(b"no model")
+        assert client.post("/v2/repository/models/iris/load")[0] == 400
+        assert client.infer("iris")[0] == 200
+
+    story.run(Targets(files=(file,)), told)
 
 
 def test_a_file_that_cannot_be_loaded_ends_the_start_and_is_named(tmp_path: Path) -> None:

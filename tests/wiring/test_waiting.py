@@ -59,3 +59,12 @@ def test_who_is_late_is_named(app: App) -> None:
 
     with pytest.raises(DeadlineExceeded, match=r"1 live server has not swapped: node1 \(process 7\)"):
         wait_until_swapped(app, "fraud", MOVE, timeout_s=5, sleep=lambda _: None, monotonic=lambda: next(clock))
+
+
+def test_who_could_not_load_the_version_is_named_with_the_reason(app: App) -> None:
+    loaded, failed = {("fraud", Stage.PRODUCTION): 0}, {("fraud", 2): "opset 99 is not known"}
+    said = {"host": "node1", "pid": 7, "started_at": NOW, "now": NOW}
+    report_instance(app.store, "a", loaded=loaded, failures=failed, **said)  # type: ignore[arg-type]
+
+    with pytest.raises(DeadlineExceeded, match=r"node1 \(process 7: opset 99 is not known\)"):
+        wait_until_swapped(app, "fraud", MOVE, timeout_s=0)

@@ -118,6 +118,8 @@ class Answering:
             raise self._too_much_json(json_bytes)
         engine, version = self._engine, route.version
         view = engine.view(route.model, version)
+        if view.name != route.model:  # NAME@STAGE, which means the version that stands there
+            version = int(view.version)
         decoded = decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
         exchange.id = decoded.id
         exchange.wish = decoded.wish
@@ -152,6 +154,8 @@ class Answering:
         view = self._engine.view(route.model)
         request, is_columnar = v1.decode_predict(view, body, self._max_depth)
         request.unit_key = head.unit_key
+        if view.name != route.model:
+            request.version = int(view.version)
         encode = partial(v1.encode_predictions, is_columnar=is_columnar)
         exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, encode))
 
@@ -166,7 +170,8 @@ class Answering:
 
     def _generate_request(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> InferRequest:
         view = self._engine.view(route.model, route.version)
-        request, exchange.id = generate.decode_generate(view, route.version, body, self._max_depth, self._clock)
+        version = route.version if view.name == route.model else int(view.version)
+        request, exchange.id = generate.decode_generate(view, version, body, self._max_depth, self._clock)
         request.unit_key = request.unit_key or head.unit_key
         return request
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlserve.bench.measuring import Plan, measure
-from mlserve.bench.runs import Run
+from mlserve.bench.runs import Point, Run
 from mlserve.core.files import replacing
 from mlserve.core.progress import Progress, silent
 from mlserve.errors import UsageError
@@ -136,9 +136,7 @@ def _recorded(app: App, report: BenchReport) -> BenchReport:
 
 def _figures(report: BenchReport) -> dict[str, Any]:
     """What gates may ask for: ``c8.p99_ms`` of a closed loop of 8 clients, ``r500.goodput_rps`` at 500 a second."""
-    named = {
-        f"c{run.point.concurrency}" if run.point.rate is None else f"r{run.point.rate:g}": run for run in report.runs
-    }
+    named = {_name(run.point, report.runs): run for run in report.runs}
     figures: dict[str, Any] = {
         "protocol": report.protocol,
         "rows": report.plan.rows,
@@ -150,6 +148,15 @@ def _figures(report: BenchReport) -> dict[str, Any]:
         document = run.to_dict()
         figures[name] = {key: document[key] for key in kept}
     return figures
+
+
+def _name(point: Point, runs: Sequence[Run]) -> str:
+    """A load's name among the figures: no dots, for those reach into objects, and its clients where rates repeat."""
+    if point.rate is None:
+        return f"c{point.concurrency}"
+    name = f"r{point.rate:g}".replace(".", "_")
+    is_alone = sum(run.point.rate == point.rate for run in runs) == 1
+    return name if is_alone else f"{name}c{point.concurrency}"
 
 
 def _processor() -> str:

@@ -211,6 +211,18 @@ def test_figures_are_kept_as_evidence_of_the_version(run: Run, fraud: Path) -> N
     assert "<td>2 clients</td>" in (fraud / "card.html").read_text(encoding="utf-8")
 
 
+def test_rates_have_names_that_a_gate_can_spell(run: Run, fraud: Path) -> None:
+    quickly(run, "fraud:1", "--rate", "20,62.5", "--record")
+    quickly(run, "fraud:2", "--rate", "20", "--concurrency", "1,2", "--record")
+
+    kept = [
+        {name for one in run("show", ref, "--json").document["evidence"] for name in one["figures"] if name[0] == "r"}
+        for ref in ("fraud:1", "fraud:2")
+    ]
+    assert {"r20", "r62_5"} <= kept[0]
+    assert {"r20c1", "r20c2"} <= kept[1]
+
+
 def test_a_server_s_figures_are_kept_for_what_answered(run: Run, fraud: Path) -> None:
     run("promote", "fraud:2", "--to", "production")
 

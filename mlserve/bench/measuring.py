@@ -49,10 +49,11 @@ def measure(driver: Driver, plan: Plan, progress: Progress = silent) -> list[Run
                 _due(plan, point, warmup_s, [plan.seed, repeat, number]),
             )
             parts[number].append(driver.run(stretch, steps.turn))
-    ceilings: dict[int, float] = {}
+    ceilings: dict[int, float | None] = {}
     for concurrency in dict.fromkeys(point.concurrency for point in plan.points):
         steps.begin("the generator's own ceiling")
-        ceilings[concurrency] = driver.ceiling(Stretch(concurrency, min(CEILING_S, plan.duration_s), _SETTLE_S)).rps
+        ceiling = driver.ceiling(Stretch(concurrency, min(CEILING_S, plan.duration_s), _SETTLE_S))
+        ceilings[concurrency] = None if ceiling is None else ceiling.rps
     return [
         run_of(
             point,

@@ -68,15 +68,15 @@ def opened(
 def _opened_http(target: str, asked: Asked, generators: int) -> Target:
     from mlserve.bench.clients import learn
     from mlserve.bench.generators import ServerDriver
+    from mlserve.bench.tls_clients import learn_over_tls
 
     protocol: Protocol = asked.protocol or "json"
     if protocol == "grpc":
         raise UsageError(f"'{target}' is no address of a gRPC server", hint="grpc://HOST:PORT/NAME")
     address = parse_url(target)
     parts = urlsplit(address.base)
-    if parts.scheme != "http":
-        raise UsageError(f"'{target}': load goes over plain HTTP only", hint="http://HOST:PORT")
-    host, port = parts.hostname or "", parts.port or 80
+    is_tls = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if is_tls else 80)
     remote = RemoteModel(address)
     try:
         signature = remote.signature()
@@ -86,8 +86,10 @@ def _opened_http(target: str, asked: Asked, generators: int) -> Target:
         digest = remote.digest
     finally:
         remote.close()
-    messages = _taking_the_rows(asked, lambda: learn(host, port, requests))
-    return Target(ServerDriver(host, port, messages, generators), protocol, _rows(inputs[0]), digest, data_digest)
+    ask = learn_over_tls if is_tls else learn
+    messages = _taking_the_rows(asked, lambda: ask(host, port, requests))
+    driver = ServerDriver(host, port, messages, generators, tls=is_tls)
+    return Target(driver, protocol, _rows(inputs[0]), digest, data_digest)
 
 
 def _opened_grpc(target: str, asked: Asked, generators: int) -> Target:

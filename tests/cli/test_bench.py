@@ -270,7 +270,7 @@ def test_ctrl_c_ends_it_with_130_and_writes_nothing(model: Path, clean_environme
         pytest.param(["grpc://127.0.0.1:1/m", "--protocol", "json"], 2, "asked over gRPC", id="gRPC for HTTP"),
         pytest.param(["grpc://127.0.0.1:1/m"], 8, "UNAVAILABLE", id="nobody at gRPC"),
         pytest.param(["http://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTP"),
-        pytest.param(["https://127.0.0.1:1/v2/models/m"], 2, "plain HTTP only", id="TLS"),
+        pytest.param(["https://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTPS"),
         pytest.param(["none.onnx"], 4, "none.onnx", id="no file"),
         pytest.param(["fraud.onnx", "--input", "none.npz"], 4, "none.npz", id="no rows"),
     ],

@@ -9,6 +9,8 @@ MlserveError                     exit  HTTP  gRPC
 ├── Unavailable                    8   503   UNAVAILABLE          database, object store or server out of reach
 │   ├── Overloaded                 8   429   RESOURCE_EXHAUSTED   the queue is full; come back later
 │   └── DeadlineExceeded           8   504   DEADLINE_EXCEEDED    the caller's own time limit has passed
+├── Unauthenticated                8   401   UNAUTHENTICATED      no API key, or one that is not known
+├── Forbidden                      8   403   PERMISSION_DENIED    a key that may not do this, or nobody may
 ├── InvalidInput                   9   400   INVALID_ARGUMENT     a file, tensor or model that cannot be used
 │   ├── PayloadTooLarge            9   413   RESOURCE_EXHAUSTED   more bytes than the limit allows
 │   └── CorruptArtefact            9   500   DATA_LOSS            stored bytes no longer match their digest
@@ -23,6 +25,7 @@ __all__ = [
     "Conflict",
     "CorruptArtefact",
     "DeadlineExceeded",
+    "Forbidden",
     "InvalidConfig",
     "InvalidInput",
     "MissingExtra",
@@ -30,6 +33,7 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PayloadTooLarge",
+    "Unauthenticated",
     "Unavailable",
     "Unsupported",
     "UsageError",
@@ -92,6 +96,18 @@ class Overloaded(Unavailable):
 class DeadlineExceeded(Unavailable):
     http_status = 504
     grpc_status = "DEADLINE_EXCEEDED"
+
+
+class Unauthenticated(MlserveError):
+    exit_code = 8
+    http_status = 401
+    grpc_status = "UNAUTHENTICATED"
+
+
+class Forbidden(MlserveError):
+    exit_code = 8
+    http_status = 403
+    grpc_status = "PERMISSION_DENIED"
 
 
 class InvalidInput(MlserveError):

@@ -24,6 +24,7 @@ from mlserve.cli import (
     failing,
     history,
     init,
+    keys,
     listing,
     policy,
     predict,
@@ -125,6 +126,7 @@ def commands() -> TyperGroup:
     _add(root, rollback.rollback, "mlserve rollback fraud --reason 'false alarms since noon'")
     _add(root, withdraw.withdraw, "mlserve withdraw fraud@challenger")
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
+    root.add_typer(_keys(), name="keys")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
@@ -137,6 +139,14 @@ def commands() -> TyperGroup:
 def _config() -> typer.Typer:
     group = _group("mlserve config show", "Settings and where they come from.")
     _add(group, config.show, "mlserve config show")
+    return group
+
+
+def _keys() -> typer.Typer:
+    group = _group("mlserve keys list --file keys.txt", "API keys that a server takes.")
+    _add(group, keys.add, "mlserve keys add billing --scope infer --file keys.txt")
+    _add(group, keys.list_, "mlserve keys list --file keys.txt", name="list")
+    _add(group, keys.remove, "mlserve keys remove billing --file keys.txt")
     return group
 
 

@@ -31,11 +31,19 @@ def serve(
     ] = None,
     device: Annotated[Device | None, typer.Option(help="Where models run; default auto.")] = None,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes that answer; only 1 for now.")
+        int | None, typer.Option(metavar="N", min=1, help="Processes that answer on the same ports; default 1.")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows that one run takes at most.")] = None,
     max_delay_ms: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="How long a batch waits for more rows; default 0.")
+    ] = None,
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate, PEM.")] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key, PEM.")] = None,
+    tls_ca: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only clients with a certificate of this authority, PEM.")
+    ] = None,
+    api_keys: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Only clients with a key of this file; see `keys add`.")
     ] = None,
     registry: RegistryUrl = None,
     config: ConfigFile = None,
@@ -57,6 +65,10 @@ def serve(
         "serve.workers": workers,
         "serve.max_batch": max_batch,
         "serve.max_delay_ms": max_delay_ms,
+        "serve.tls_cert": tls_cert,
+        "serve.tls_key": tls_key,
+        "serve.tls_ca": tls_ca,
+        "serve.api_keys": api_keys,
         "registry": registry,
     }
     ended = serve_targets(
@@ -101,6 +113,16 @@ def _sentence(event: Mapping[str, Any]) -> str:
             return f"the registry is out of reach: {event['reason']}; what is loaded goes on answering"
         case "registry_found":
             return "the registry is in reach again"
+        case "worker_lost":
+            return f"worker {event['worker']} (process {event['pid']}) ended with {event['code']}; another is started"
+        case "worker_started":
+            return f"worker {event['worker']} answers again (process {event['pid']})"
+        case "worker_failed":
+            return f"worker {event['worker']} did not become ready: {event['reason']}"
+        case "restarting":
+            return f"replacing {event['workers']} workers, one after the other"
+        case "restarted":
+            return "every worker is a new one"
         case "draining":
             return "finishing what is under way"
     return ", ".join(f"{name} {value}" for name, value in event.items())

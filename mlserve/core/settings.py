@@ -44,6 +44,12 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_header_bytes: Positive = 64 << 10
     max_json_depth: Positive = 100
     max_pipelined: Positive = 64
+    max_connections: Positive = 10_000
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_ca: str | None = None
+    api_keys: str | None = None
+    manage_routes: Literal["auto", "on", "off"] = "auto"
     header_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = 60.0
     idle_timeout_s: Seconds = 120.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Unavailable
+from mlserve.errors import MlserveError, Unavailable
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Events
@@ -24,6 +25,10 @@ from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
 from mlserve.serving.repository import Repository
+from mlserve.serving.security.access import Access, manages
+from mlserve.serving.security.tls import grpc_credentials, load_into, server_context, tls_files
+from mlserve.serving.supervising.seats import Seat
+from mlserve.serving.supervising.snapshots import SnapshotServer, gathered
 from mlserve.serving.threads import OneThread
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ log = logging.getLogger(__name__)
 
 GOODBYE_S = 2.0
 """How long the end waits for the registry to be told of it."""
+
+KEYS_S = 1.0
+"""How often the file of API keys is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,11 @@ class Parts:
         settings: ServeSettings,
         events: Events,
         loop: asyncio.AbstractEventLoop,
+        seat: Seat | None = None,
     ) -> None:
-        plan = plan_for_throughput(usable_cores())
+        cores = usable_cores()
+        plan = plan_for_throughput(cores if seat is None else seat.share_of(cores))
+        self._seat = seat
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
         self.lanes = Lanes(plan.lanes, loop)
@@ -90,8 +101,16 @@ class Parts:
             max_delay_s=settings.max_delay_ms / 1e3,
             on_demand=self.follower,
         )
+        keys_file = None if settings.api_keys is None else Path(settings.api_keys)
+        self.access = Access(keys_file, manages=manages(settings.manage_routes, settings.host, keys_file))
+        self._authorize = None if self.access.is_open else self.access.check
+        self.tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
+        self._tls_context = None if self.tls is None else server_context(self.tls)
         self.front = HttpFront(
-            self.engine, limits_of(settings), metrics=self._metrics_text if settings.metrics else None
+            self.engine,
+            limits_of(settings),
+            metrics=self._metrics_text if settings.metrics else None,
+            authorize=self._authorize,
         )
         self._sources = Sources(
             self.engine,
@@ -103,6 +122,18 @@ class Parts:
             },
             dropped={},
         )
+        self._snapshots = (
+            None if seat is None else SnapshotServer(seat.folder, str(os.getpid()), self._sources.families)
+        )
+
+    async def listen(self, settings: ServeSettings) -> str:
+        """Listen for HTTP; the URL."""
+        if self._snapshots is not None:
+            await self._snapshots.start()
+        # Never True or False by default: an address that somebody else listens on must stay theirs.
+        shares_port = None if self._seat is None else True
+        addresses = await self.front.listen(settings.host, settings.port, tls=self._tls_context, reuse_port=shares_port)
+        return url_of(*addresses[0], is_secure=self.tls is not None)
 
     async def listen_grpc(self, settings: ServeSettings, warn: Callable[[str], None] | None) -> str | None:
         """Listen for gRPC if it is on; the address. A port that is taken is only told of where there is a ``warn``."""
@@ -111,9 +142,12 @@ class Parts:
         # grpcio takes memory and time that a server without gRPC need not pay.
         from mlserve.serving.grpc.front import GrpcFront
 
-        front = GrpcFront(self.engine, max_message_bytes=settings.max_grpc_message_bytes)
+        front = GrpcFront(self.engine, max_message_bytes=settings.max_grpc_message_bytes, authorize=self._authorize)
+        credentials = None if self.tls is None else grpc_credentials(self.tls)
         try:
-            port = await front.listen(settings.host, settings.grpc_port)
+            port = await front.listen(
+                settings.host, settings.grpc_port, credentials=credentials, reuse_port=self._seat is not None
+            )
         except Unavailable as error:
             if warn is None:
                 raise
@@ -121,6 +155,27 @@ class Parts:
             return None
         self.grpc = front
         return address_of(settings.host, port)
+
+    def reload(self) -> None:
+        """Read the API keys and the TLS files again; what cannot be used leaves things as they are."""
+        self.access.reload_if_changed(always=True)
+        self.front.judge_anew()
+        if self.tls is None or self._tls_context is None:
+            return
+        try:
+            server_context(self.tls)  # tried apart, so that half of it never comes into force
+            load_into(self._tls_context, self.tls)
+        except MlserveError as error:
+            log.warning("the TLS files stay as they were: %s", error.message)
+
+    async def watch_keys(self) -> None:
+        """Read the API keys again whenever their file has changed, until cancelled."""
+        while True:
+            await asyncio.sleep(KEYS_S)
+            before = self.access.version
+            self.access.reload_if_changed()
+            if self.access.version != before:
+                self.front.judge_anew()
 
     async def drain(self, drain_s: float, *, is_following: bool) -> None:
         """Not ready, nobody new, what is under way finished, and the registry told; as long as each may take."""
@@ -137,7 +192,9 @@ class Parts:
             await asyncio.wait((leaving,), timeout=GOODBYE_S)
 
     async def _metrics_text(self) -> bytes:
-        return text_of(self._sources.families())
+        if self._seat is None or self._snapshots is None:
+            return text_of(self._sources.families())
+        return text_of(await gathered(self._seat.folder, self._snapshots))
 
     async def cut_off(self) -> None:
         """End every connection at once."""
@@ -147,17 +204,19 @@ class Parts:
 
     def close(self) -> None:
         """End the threads; one that hangs is left behind."""
+        if self._snapshots is not None:
+            self._snapshots.close()
         self.lanes.close(timeout_s=1.0)
         self.repository.abandon()
         self.asker.shutdown()
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, *, is_secure: bool = False) -> str:
     """
     >>> url_of("::1", 8000)
     'http://[::1]:8000'
     """
-    return f"http://{address_of(host, port)}"
+    return f"{'https' if is_secure else 'http'}://{address_of(host, port)}"
 
 
 def address_of(host: str, port: int) -> str:

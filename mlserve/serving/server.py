@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Conflict, Unsupported, UsageError
+from mlserve.errors import Conflict, UsageError
 from mlserve.serving.events import Emit, Events
 from mlserve.serving.loading import Fetched, Wanted
-from mlserve.serving.parts import Parts, Targets, url_of
+from mlserve.serving.parts import Parts, Targets
+from mlserve.serving.supervising.seats import Seat
 
 if TYPE_CHECKING:
     pass
@@ -44,16 +45,19 @@ def serve(
     *,
     warn: Callable[[str], None] = log.warning,
     must_have_grpc: bool = True,
+    seat: Seat | None = None,
 ) -> signal.Signals:
     """Serve until SIGTERM or SIGINT, drain, and return which of them it was. A second signal ends the drain at once.
+
+    SIGHUP reads the API keys and the TLS files again. ``seat`` is this process's place where it is one of several on
+    the same ports, which ``settings`` then name.
 
     The first event is ``{"event": "ready", "http": URL, "grpc": ADDR, "models": ["fraud"], "refs": ["fraud:2"]}``: what
     answers then; ADDR is null without gRPC, which happens too, with a warning, where its port is taken and not
     ``must_have_grpc``. A model without a version in production is waited for. Raises InvalidInput for a file, or a
     version in production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the
-    address is taken or the registry is out of reach; Unsupported for what is not offered yet.
+    address is taken or the registry is out of reach.
     """
-    _check(settings)
     fixed = [_wanted(file) for file in targets.files]
     _check_names([one.name for one in fixed], targets.names)
     runner = asyncio.Runner(loop_factory=_loop_factory())
@@ -62,7 +66,8 @@ def serve(
     events = Events(emit)
     try:
         with runner:
-            return runner.run(_serve(targets, fixed, settings, events, None if must_have_grpc else warn))
+            parts = Parts(targets, fixed, settings, events, runner.get_loop(), seat)
+            return runner.run(_serve(parts, settings, events, None if must_have_grpc else warn))
     finally:
         events.close(timeout_s=1.0)
         sys.setswitchinterval(before_s)
@@ -70,19 +75,15 @@ def serve(
 
 
 async def _serve(
-    targets: Targets,
-    fixed: list[Wanted],
-    settings: ServeSettings,
-    events: Events,
-    warn_of_grpc: Callable[[str], None] | None,
+    parts: Parts, settings: ServeSettings, events: Events, warn_of_grpc: Callable[[str], None] | None
 ) -> signal.Signals:
     loop = asyncio.get_running_loop()
     stopping = _Stopping(loop)
-    parts = Parts(targets, fixed, settings, events, loop)
     parts.lanes.start()
     is_following, drain_s = False, 0.0
+    watching: asyncio.Task[None] | None = None
     try:
-        addresses = await parts.front.listen(settings.host, settings.port)
+        url = await parts.listen(settings)
         grpc = await parts.listen_grpc(settings, warn_of_grpc)
         if not await stopping.unless(parts.follower.start()):
             return stopping.signal
@@ -90,13 +91,17 @@ async def _serve(
         _freeze()
         answering = parts.repository.in_production()
         models, refs = [one.name for one in answering], [f"{one.name}:{one.version}" for one in answering]
-        events.ready({"event": "ready", "http": url_of(*addresses[0]), "grpc": grpc, "models": models, "refs": refs})
+        events.ready({"event": "ready", "http": url, "grpc": grpc, "models": models, "refs": refs})
+        loop.add_signal_handler(signal.SIGHUP, parts.reload)
+        watching = loop.create_task(parts.watch_keys())
         await stopping.unless(parts.follower.run())
         await stopping.wait()
         events({"event": "draining", "signal": stopping.signal.name})
         return stopping.signal
     finally:
         stopping.begin_again()
+        if watching is not None:
+            watching.cancel()
         if not await stopping.unless(parts.drain(drain_s, is_following=is_following)):
             await parts.cut_off()
         parts.close()
@@ -153,11 +158,6 @@ def _check_names(files: Sequence[str], names: Sequence[str] | None) -> None:
     twice = next((name for name in everything if everything.count(name) > 1), None)
     if twice is not None:
         raise Conflict(f"two targets are called '{twice}'", hint="a file is served under its stem: rename one")
-
-
-def _check(settings: ServeSettings) -> None:
-    if settings.workers > 1:
-        raise Unsupported(f"{settings.workers} workers are not offered yet", hint="--workers 1")
 
 
 def _freeze() -> None:

@@ -22,6 +22,7 @@ from mlserve.wiring.predicting import is_path
 
 if TYPE_CHECKING:
     from mlserve.serving.following import Upstream
+    from mlserve.serving.supervising.seats import Seat
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -33,11 +34,13 @@ def serve_targets(
     warn: Callable[[str], None],
     flags: Mapping[str, Any] | None = None,
     config_file: Path | None = None,
+    seat: Seat | None = None,
 ) -> signal.Signals:
     """Serve ``targets``, models of the registry and ``.onnx`` files, until a signal ends it, and return which.
 
     Without targets, every model of the registry, those that come later too. Each event goes to ``emit``, "ready" first.
-    Raises UsageError for what is neither a name nor a file, and as ``serving.server.serve``.
+    With several workers this process starts and watches them; ``seat`` is the place of one of them. Raises UsageError
+    for what is neither a name nor a file, and as ``serving.server.serve``.
     """
     from mlserve.serving.parts import Targets
     from mlserve.serving.server import serve
@@ -45,19 +48,26 @@ def serve_targets(
     resolved = settings_in_force(flags or {}, config_file)
     settings = resolved.settings.serve
     origins = {one.name: one.origin for one in resolved.origins}
+    must_have_grpc = origins["serve.grpc_port"] != "default"
+    if settings.port == 0 and not must_have_grpc:
+        # Whoever takes any port for HTTP has no use for a fixed one beside it.
+        settings = msgspec.structs.replace(settings, grpc_port=0)
     files = tuple(Path(target) for target in targets if is_path(target))
     names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
+    if settings.workers > 1:
+        from mlserve.wiring.workers import Job, supervise
+
+        job = Job(tuple(targets), dict(flags or {}), config_file)
+        with _logging_to_stderr():
+            return supervise(job, settings, emit, warn=warn, must_have_grpc=must_have_grpc)
     with ExitStack() as stack:
         upstream = None
         if names is None or names:
             app = stack.enter_context(connect(config_file, flags=flags, registry=(flags or {}).get("registry")))
             upstream = _upstream(app)
         stack.enter_context(_logging_to_stderr())
-        must_have_grpc = origins["serve.grpc_port"] != "default"
-        if settings.port == 0 and not must_have_grpc:
-            # Whoever takes any port for HTTP has no use for a fixed one beside it.
-            settings = msgspec.structs.replace(settings, grpc_port=0)
-        return serve(Targets(files, names, upstream), settings, emit, warn=warn, must_have_grpc=must_have_grpc)
+        what = Targets(files, names, upstream)
+        return serve(what, settings, emit, warn=warn, must_have_grpc=must_have_grpc, seat=seat)
 
 
 def _name(target: str) -> str:

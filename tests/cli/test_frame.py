@@ -45,7 +45,7 @@ CONTRACT = {
         "archive",
         "unarchive",
     ),
-    *("policy", "promote", "rollback", "withdraw", "serve", "predict", "quantize", "db"),
+    *("policy", "promote", "rollback", "withdraw", "serve", "predict", "quantize", "db", "bench", "keys"),
 }
 
 

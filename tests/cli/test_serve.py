@@ -227,7 +227,6 @@ def test_a_port_for_grpc_that_is_taken_is_exit_8(model: Path) -> None:
         pytest.param(["nope"], 4, "nope", id="no model"),
         pytest.param(["fraud:1"], 2, "neither a model's name nor an .onnx file", id="a version"),
         pytest.param(["fraud", "fraud.onnx"], 5, "'fraud'", id="twice"),
-        pytest.param(["fraud", "--workers", "2"], 9, "workers", id="workers"),
         pytest.param(["fraud", "--host", "192.0.2.1"], 8, "192.0.2.1", id="address of another machine"),
     ],
 )

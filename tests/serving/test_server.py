@@ -20,7 +20,7 @@ import pytest
 from mlserve.core.assignment import arm_of
 from mlserve.core.refs import Stage
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, Unsupported, UsageError
+from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, UsageError
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import live_instances
 from mlserve.registry.migrating import upgrade
@@ -370,7 +370,6 @@ def test_a_signal_while_it_loads_ends_it_without_a_word(store: Store, upstream: 
         pytest.param(("a/m.onnx", "b/m.onnx"), (), ANY_PORT, Conflict, id="two files of one stem"),
         pytest.param(("m.onnx",), ("m",), ANY_PORT, Conflict, id="a file called as a model"),
         pytest.param(("naïve model.onnx",), (), ANY_PORT, UsageError, id="a stem that is no name"),
-        pytest.param(("m.onnx",), (), ServeSettings(workers=2), Unsupported, id="workers"),
     ],
 )
 def test_what_cannot_be_served_is_said_before_anything_starts(

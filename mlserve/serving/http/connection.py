@@ -20,7 +20,7 @@ from mlserve.serving.http.heads import Head, Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.patience import Activity, Patience
 from mlserve.serving.http.reading import Phase, RequestReader
-from mlserve.serving.http.replies import CONTINUE, Reply, broken
+from mlserve.serving.http.replies import CONTINUE, TOO_MANY, Reply, broken
 
 _MAX_UNREAD_BYTES = 8 << 20
 """What a client may leave unread of an answer that comes in parts."""
@@ -112,6 +112,10 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
             else:
                 self._transport.abort()
+
+    def turn_away(self) -> None:
+        """Tell the client that too many are here, before it has asked for anything."""
+        self._refuse(TOO_MANY)
 
     def close_if_idle(self) -> None:
         if self._activity() is Activity.IDLE:

@@ -13,7 +13,7 @@ from mlserve.errors import Unavailable
 from mlserve.serving.http.answering import Answering, Metrics
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
-from mlserve.serving.http.heads import Heads
+from mlserve.serving.http.heads import Authorize, Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.replies import StatusLines
 from mlserve.serving.seam import Engine
@@ -25,12 +25,19 @@ _IDLE_GRACE_S = 0.5
 class HttpFront:
     """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it."""
 
-    def __init__(self, engine: Engine, limits: Limits | None = None, *, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        limits: Limits | None = None,
+        *,
+        metrics: Metrics | None = None,
+        authorize: Authorize | None = None,
+    ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
-        self._heads = Heads(self._limits)
+        self._heads = Heads(self._limits, authorize)
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._sweep_handle: asyncio.TimerHandle | None = None
@@ -80,6 +87,10 @@ class HttpFront:
             self._sweep()
         return [bound.getsockname()[:2] for bound in server.sockets]
 
+    def judge_anew(self) -> None:
+        """Who may ask what has changed: verdicts that were kept with the heads of requests hold no longer."""
+        self._heads.forget()
+
     async def drain(self, timeout_s: float, *, idle_grace_s: float = _IDLE_GRACE_S) -> int:
         """Accept nobody new, finish what is under way, close; the number of clients cut off at ``timeout_s``.
 
@@ -112,6 +123,8 @@ class HttpFront:
     def _made(self, connection: Connection) -> None:
         self._connections.add(connection)
         self._is_empty.clear()
+        if len(self._connections) > self._limits.max_connections:
+            connection.turn_away()
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)

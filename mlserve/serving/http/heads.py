@@ -7,17 +7,21 @@ the bytes takes the place of the parser, of routing, and of reading each header.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 import httptools
 import msgspec
 
+from mlserve.errors import MlserveError
 from mlserve.serving.http.chunks import too_large
 from mlserve.serving.http.coding import accepted
 from mlserve.serving.http.limits import Limits
-from mlserve.serving.http.replies import Reply, broken, refusal
-from mlserve.serving.http.routing import Action, Route, route_of
+from mlserve.serving.http.replies import Reply, broken, failed, refusal
+from mlserve.serving.http.routing import Action, Route, Scope, route_of
+
+Authorize = Callable[[Scope, Mapping[str, str]], None]
+"""Takes what is asked to be done and the headers, names in lower case; raises what the client is to be told."""
 
 END = b"\r\n\r\n"
 """What ends a head; it is no part of a head's bytes here."""
@@ -56,13 +60,14 @@ class Head(msgspec.Struct, gc=False, frozen=True):
 
 
 class Heads:
-    """Heads by their bytes."""
+    """Heads by their bytes. ``authorize`` raises for what may not be asked; its verdict is kept with the head."""
 
-    __slots__ = ("_known", "_limits", "get")
+    __slots__ = ("_authorize", "_known", "_limits", "get")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, authorize: Authorize | None = None) -> None:
         self._known: dict[bytes, Head] = {}
         self._limits = limits
+        self._authorize = authorize
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -70,7 +75,7 @@ class Heads:
 
     def parse(self, raw: bytes) -> Head | Reply:
         """The head in ``raw``, or why the connection cannot go on."""
-        head = parse_head(raw, self._limits)
+        head = parse_head(raw, self._limits, self._authorize)
         # A client's own ids and keys make each head a new one; they must not push out the others.
         is_common = isinstance(head, Head) and head.request_id is None and head.unit_key is None
         if isinstance(head, Head) and is_common and len(raw) <= _REMEMBERED_BYTES:
@@ -78,6 +83,10 @@ class Heads:
                 self._known.clear()
             self._known[raw] = head
         return head
+
+    def forget(self) -> None:
+        """Judge every head anew from now on: who may ask what has changed."""
+        self._known.clear()
 
 
 class _Parsed:
@@ -101,8 +110,11 @@ class _Parsed:
         self.heads += 1
 
 
-def parse_head(raw: bytes, limits: Limits) -> Head | Reply:
-    """The head in ``raw``, or the refusal after which the connection ends: it is malformed, ambiguous or too much."""
+def parse_head(raw: bytes, limits: Limits, authorize: Authorize | None = None) -> Head | Reply:
+    """The head in ``raw``, or the refusal after which the connection ends: it is malformed, ambiguous or too much.
+
+    What ``authorize`` refuses has the refusal for its route.
+    """
     parsed = _Parsed()
     try:
         parsed.parser.feed_data(raw + END)
@@ -116,10 +128,10 @@ def parse_head(raw: bytes, limits: Limits) -> Head | Reply:
         return broken(HTTPStatus.BAD_REQUEST, f"not an HTTP request: {error}")
     if parsed.heads != 1:
         return broken(HTTPStatus.BAD_REQUEST, "not an HTTP request")
-    return _head(parsed, limits)
+    return _head(parsed, limits, authorize)
 
 
-def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
+def _head(parsed: _Parsed, limits: Limits, authorize: Authorize | None) -> Head | Reply:
     fields, method = parsed.fields, parsed.parser.get_method()
     version = parsed.parser.get_http_version()
     if version not in ("1.0", "1.1"):
@@ -142,6 +154,8 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
     keep_alive = _keeps_alive(fields, is_http10=is_http10)
     request_id = printable(_last(fields, b"mlserve-request-id")) or None
     route = route_of(method, parsed.target)
+    if authorize is not None and isinstance(route, Route):
+        route = _allowed(route, fields, authorize)
     takes_rows = isinstance(route, Route) and route.action.takes_rows
     coding = accepted(b",".join(_all(fields, b"accept-encoding")))
     unit_key = _last(fields, b"mlserve-unit-key").decode("utf-8", "replace") or None
@@ -162,6 +176,18 @@ def _head(parsed: _Parsed, limits: Limits) -> Head | Reply:
         unit_key=unit_key,
         wants_receipt=wants_receipt,
     )
+
+
+def _allowed(route: Route, fields: Sequence[tuple[bytes, bytes]], authorize: Authorize) -> Route | Reply:
+    """``route``, or why it may not be asked for."""
+    scope = route.action.scope
+    if scope is None:
+        return route
+    try:
+        authorize(scope, {name.decode("latin-1"): value.decode("utf-8", "replace") for name, value in fields})
+    except MlserveError as error:
+        return failed(error)
+    return route
 
 
 def _framing(

@@ -14,11 +14,12 @@ MIN_RATE = 64 << 10
 class Limits:
     """The limits of one front end; defaults are those of the settings.
 
-    ``max_pipelined`` requests of one connection are worked on at a time; more are not read from the socket.
-    ``header_timeout_s`` runs from the first byte of a request, ``body_timeout_s`` from the end of its headers (and for
-    a client that does not read its answers), ``idle_timeout_s`` between requests. After its last answer a connection
-    is closed for writing and read for up to ``linger_s``, so that the answer is not lost to a reset; ``half_close_s``
-    is how long answers are still worked on for a client that has closed its side.
+    Beyond ``max_connections`` clients, one more is told to come back later. ``max_pipelined`` requests of one
+    connection are worked on at a time; more are not read from the socket. ``header_timeout_s`` runs from the first byte
+    of a request, ``body_timeout_s`` from the end of its headers (and for a client that does not read its answers),
+    ``idle_timeout_s`` between requests. After its last answer a connection is closed for writing and read for up to
+    ``linger_s``, so that the answer is not lost to a reset; ``half_close_s`` is how long answers are still worked on
+    for a client that has closed its side.
     """
 
     max_header_bytes: int = 64 << 10
@@ -26,6 +27,7 @@ class Limits:
     max_json_bytes: int = 32 << 20
     max_json_depth: int = 100
     max_pipelined: int = 64
+    max_connections: int = 10_000
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 120.0
@@ -47,6 +49,7 @@ def limits_of(settings: ServeSettings) -> Limits:
         max_json_bytes=settings.max_json_bytes,
         max_json_depth=settings.max_json_depth,
         max_pipelined=settings.max_pipelined,
+        max_connections=settings.max_connections,
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,

@@ -7,7 +7,7 @@ from wsgiref.handlers import format_date_time
 
 import msgspec
 
-from mlserve.errors import MlserveError, Overloaded, Unavailable
+from mlserve.errors import MlserveError, Overloaded, Unauthenticated, Unavailable
 from mlserve.serving.oip.documents import failure, failure_text
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -46,10 +46,20 @@ def broken(status: HTTPStatus, sentence: str | None = None) -> Reply:
 
 def failed(error: MlserveError) -> Reply:
     """The reply for one of our own errors; those that pass by themselves say when to come back."""
-    passes = isinstance(error, Overloaded) or type(error) is Unavailable
-    return Reply(error.http_status, failure(error), b"retry-after: %d\r\n" % RETRY_AFTER_S if passes else b"")
+    headers = b""
+    if isinstance(error, Overloaded) or type(error) is Unavailable:
+        headers = b"retry-after: %d\r\n" % RETRY_AFTER_S
+    elif isinstance(error, Unauthenticated):
+        headers = b"www-authenticate: Bearer\r\n"
+    return Reply(error.http_status, failure(error), headers)
 
 
+TOO_MANY = refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "too many clients are connected",
+    headers=b"retry-after: %d\r\n" % RETRY_AFTER_S,
+    is_last=True,
+)
 INTERNAL = refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

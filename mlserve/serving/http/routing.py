@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from http import HTTPStatus
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from mlserve.serving.http.replies import Reply, refusal
+
+Scope = Literal["infer", "manage", "metrics"]
 
 
 class Action(Enum):
@@ -40,6 +43,15 @@ class Action(Enum):
     def takes_rows(self) -> bool:
         """Whether the body holds what a model shall answer."""
         return self in _TAKES_ROWS
+
+    @property
+    def scope(self) -> Scope | None:
+        """What whoever asks must be allowed to do; None may everybody."""
+        if self in (Action.LIVE, Action.READY):
+            return None
+        if self in (Action.LOAD, Action.UNLOAD):
+            return "manage"
+        return "metrics" if self is Action.METRICS else "infer"
 
 
 _TAKES_ROWS = frozenset({Action.INFER, Action.V1_PREDICT, Action.GENERATE, Action.GENERATE_STREAM})

@@ -1,0 +1,188 @@
+"""Keeps so many workers running: starts them, restarts what crashes, replaces them one by one, ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from mlserve.serving.events import Emit
+from mlserve.serving.metrics.families import Family
+from mlserve.serving.supervising.backoff import Backoff
+from mlserve.serving.supervising.snapshots import SUFFIX, keep_departed, snapshot_of
+from mlserve.serving.supervising.workers import Event, Worker
+
+log = logging.getLogger(__name__)
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+LOOK_S = 2.0
+"""How often each worker's counters are looked at, which is what a crash may cost of them."""
+
+GRACE_S = 5.0
+"""Beyond the time that a drain may take, before a worker is killed."""
+
+Start = Callable[[int, Callable[[Worker, Event], None]], Awaitable[Worker]]
+"""Starts the worker of a seat."""
+
+
+class Supervisor:
+    """``count`` workers made by ``start``. Events go to ``emit``, "ready" once, when all are."""
+
+    def __init__(self, start: Start, count: int, folder: Path, emit: Emit, *, drain_s: float) -> None:
+        self._start = start
+        self._count = count
+        self._folder = folder
+        self._emit = emit
+        self._drain_s = drain_s
+        self._workers: dict[int, Worker] = {}
+        self._backoffs = [Backoff() for _ in range(count)]
+        self._counted: dict[int, list[Family]] = {}
+        self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_ending = False
+        self._early: list[Event] | None = []
+
+    async def run(self) -> signal.Signals:
+        """Until SIGTERM or SIGINT, which is returned. Raises what keeps the first workers from becoming ready."""
+        loop = asyncio.get_running_loop()
+        for number in (*ENDING, signal.SIGHUP):
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        try:
+            ended = await self._begin()
+            if ended is None:
+                self._soon(self._look_often())
+                ended = await self._follow_signals()
+            self._emit({"event": "draining", "signal": ended.name})
+            return ended
+        finally:
+            await self._end()
+
+    async def _begin(self) -> signal.Signals | None:
+        """Start all; a signal that comes before they are ready."""
+        workers = [await self._start(number, self._forward) for number in range(self._count)]
+        self._workers = {worker.number: worker for worker in workers}
+        ready = asyncio.gather(*(worker.ready for worker in workers))
+        ended = asyncio.ensure_future(self._ending_signal())
+        await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            return ended.result()
+        ended.cancel()
+        first = ready.result()[0]
+        for worker in workers:
+            self._soon(self._keep(worker))
+        self._emit({**first, "workers": [worker.pid for worker in workers]})
+        early, self._early = self._early or [], None
+        for event in early:
+            self._emit(event)
+        return None
+
+    async def _ending_signal(self) -> signal.Signals:
+        while (number := await self._signals.get()) not in ENDING:
+            pass
+        return number
+
+    async def _follow_signals(self) -> signal.Signals:
+        while True:
+            number = await self._signals.get()
+            if number in ENDING:
+                return number
+            await self._replace_all()
+
+    async def _replace_all(self) -> None:
+        """A new worker in each seat, ready before the old one drains; one that does not get ready changes nothing."""
+        self._emit({"event": "restarting", "workers": self._count})
+        for seat in range(self._count):
+            old = self._workers[seat]
+            new = await self._start(seat, self._forward)
+            try:
+                await new.ready
+            except Exception as error:
+                self._emit({"event": "worker_failed", "worker": seat, "reason": str(error)})
+                return
+            self._workers[seat] = new
+            self._soon(self._keep(new))
+            await self._look(old)
+            old.stop()
+            await self._await_end(old)
+        self._emit({"event": "restarted", "workers": [worker.pid for worker in self._workers.values()]})
+
+    async def _keep(self, worker: Worker) -> None:
+        """Wait for the end of ``worker``; if it was not meant to end, start another in its seat until one is ready."""
+        code = await worker.ended
+        self._note_departed(worker)
+        if worker.is_leaving or self._is_ending:
+            return
+        loop, seat = asyncio.get_running_loop(), worker.number
+        lived_s = loop.time() - worker.started_s
+        self._emit({"event": "worker_lost", "worker": seat, "pid": worker.pid, "code": code})
+        while not self._is_ending:
+            await asyncio.sleep(self._backoffs[seat].after(lived_s))
+            new = await self._start(seat, self._forward)
+            self._workers[seat] = new
+            try:
+                await new.ready
+            except Exception as error:
+                self._emit({"event": "worker_failed", "worker": seat, "reason": str(error)})
+                lived_s = loop.time() - new.started_s
+                continue
+            self._emit({"event": "worker_started", "worker": seat, "pid": new.pid})
+            self._soon(self._keep(new))
+            return
+
+    async def _look_often(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for worker in list(self._workers.values()):
+                await self._look(worker)
+
+    async def _look(self, worker: Worker) -> None:
+        found = await snapshot_of(self._folder / f"{worker.pid}{SUFFIX}")
+        if found is not None:
+            self._counted[worker.pid] = found
+
+    def _note_departed(self, worker: Worker) -> None:
+        (self._folder / f"{worker.pid}{SUFFIX}").unlink(missing_ok=True)
+        counted = self._counted.pop(worker.pid, None)
+        if counted is not None:
+            keep_departed(self._folder, counted)
+
+    async def _end(self) -> None:
+        """Drain every worker; another signal, or too long a drain, kills those that are left."""
+        self._is_ending = True
+        for task in self._tasks:
+            task.cancel()
+        workers = [worker for worker in self._workers.values() if not worker.ended.done()]
+        for worker in workers:
+            worker.stop()
+        if not workers:
+            return
+        everybody = asyncio.gather(*(worker.ended for worker in workers), return_exceptions=True)
+        again = asyncio.ensure_future(self._ending_signal())
+        await asyncio.wait((everybody, again), timeout=self._drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        for worker in workers:
+            if not worker.ended.done():
+                worker.stop(signal.SIGKILL)
+        await everybody
+
+    async def _await_end(self, worker: Worker) -> None:
+        done, _ = await asyncio.wait((worker.ended,), timeout=self._drain_s + GRACE_S)
+        if not done:
+            worker.stop(signal.SIGKILL)
+            await asyncio.wait((worker.ended,))
+
+    def _forward(self, worker: Worker, event: Event) -> None:
+        told = {**event, "worker": worker.number}
+        if self._early is not None:
+            self._early.append(told)
+        else:
+            self._emit(told)
+
+    def _soon(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -37,10 +37,17 @@ def main() -> None:
         int(os.environ.get("BENCH_ROUNDS", rounds)), float(os.environ.get("BENCH_SECONDS", seconds)), quick=asked.quick
     )
     chosen = [topic for topic in TOPICS if not asked.topics or topic.name in asked.topics]
-    began = datetime.now(UTC)
+    began, load = datetime.now(UTC), os.getloadavg()[0]
     lines = [line for topic in chosen for line in topic.run(bench)]
     print(as_text(lines))
-    about = {"began": began.isoformat(), "rounds": bench.rounds, "seconds": bench.seconds, "machine": machine()}
+    about = {
+        "command": " ".join(["python -m tests.bench", *sys.argv[1:]]),
+        "began": began.isoformat(),
+        "load": load,
+        "rounds": bench.rounds,
+        "seconds": bench.seconds,
+        "machine": machine(),
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     whole = {**about, "lines": [line.to_dict() for line in lines]}
     (FOLDER / "table.json").write_text(json.dumps(whole, indent=2) + "\n")

@@ -48,7 +48,7 @@ def budget(bench: Bench, lines: list[Line]) -> None:
     for line, us in zip(lines, steps.values(), strict=False):
         fill_numbers(line, [(us, each) for each in whole])
     rest = statistics.median(whole) - sum(steps.values())
-    fill_numbers(lines[-1], [(max(rest, 1e-3), each) for each in whole])
+    fill_numbers(lines[-1], [(rest, each) for each in whole])
     bench.raw.append({"what": "budget", "steps_us": steps, "whole_us": whole})
 
 

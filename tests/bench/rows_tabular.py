@@ -106,7 +106,7 @@ def grpc_against_echo(bench: Bench, lines: list[Line]) -> None:
     arrays = [{"x": np.array([row], np.float32)} for row in rows(DISTINCT_ROWS)]
     with ExitStack() as stack:
         stack.enter_context(on_cores(LOAD_CORE))
-        ready = stack.enter_context(mlserve(models.tabular(), cores=SERVER_CORE, settings={"serve.grpc_port": "0"}))
+        ready = stack.enter_context(mlserve(models.tabular(), cores=SERVER_CORE))
         if ready.grpc is None:
             raise NotAvailable("mlserve does not speak gRPC yet")
         port = int(ready.grpc.rsplit(":", 1)[1])

@@ -87,7 +87,8 @@ def mlserve(model: Path, *, cores: Cores, settings: Mapping[str, str] | None = N
 
     Raises NotAvailable for a setting that this mlserve doesn't know, or what it doesn't offer.
     """
-    env = {f"MLSERVE_{name.upper().replace('.', '__')}": value for name, value in (settings or {}).items()}
+    chosen = {"serve.grpc_port": "0"} | dict(settings or {})  # several servers at a time
+    env = {f"MLSERVE_{name.upper().replace('.', '__')}": value for name, value in chosen.items()}
     command = [sys.executable, "-m", "mlserve", "serve", str(model), "--port", "0", "--device", "cpu", "--json"]
     with tempfile.TemporaryFile() as errors, started(command, cores, env=env, stderr=errors) as process:
         assert process.stdout is not None

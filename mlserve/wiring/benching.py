@@ -12,7 +12,7 @@ from mlserve.bench.measuring import Plan, measure
 from mlserve.bench.runs import Point, Run
 from mlserve.core.files import replacing
 from mlserve.core.progress import Progress, silent
-from mlserve.errors import UsageError
+from mlserve.errors import InvalidInput, UsageError
 from mlserve.wiring.connecting import App, connect
 from mlserve.wiring.targeting import Asked, opened
 
@@ -90,6 +90,15 @@ def bench_target(
         return report
     with connect(config_file, flags=flags, registry=flags.get("registry")) as app:
         return _recorded(app, report)
+
+
+def check_report(file: Path) -> None:
+    """Refuse a report that could not be written, before the work. Raises MissingExtra, InvalidInput."""
+    from mlserve.report.page import check_available
+
+    check_available()
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise InvalidInput(f"cannot write '{file}': {'it is a folder' if file.is_dir() else 'no such folder'}")
 
 
 def write_report(report: BenchReport, file: Path) -> None:

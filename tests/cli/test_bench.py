@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mlserve.bench.outcomes import Outcome
+from mlserve.bench.runs import Point, run_of
+from mlserve.cli.bench import _warnings
 from tests.cli.conftest import Done, Run
 from tests.models import labelled_classifier, saved, sequence_lengths, strings
 from tests.processes import MLSERVE, serving
@@ -163,6 +167,22 @@ def test_people_get_a_table_and_pipes_get_no_picture(run: Run, model: Path) -> N
     assert "│" not in done.out
 
 
+def test_figures_that_are_not_to_be_taken_as_they_stand_are_warned_of() -> None:
+    outcome = Outcome(1.0, failures=Counter({"status 429": 3}))
+    for _ in range(80):
+        outcome.latencies.add(1e-3)
+
+    bound = list(_warnings([run_of(Point(8), [outcome], rows=1, slo=None, price_per_hour=None, ceiling_rps=100.0)]))
+    free = list(_warnings([run_of(Point(8), [Outcome(1.0)], rows=1, slo=None, price_per_hour=None, ceiling_rps=100.0)]))
+
+    assert bound == [
+        "at 8 clients the generator reached 80% of its own ceiling (100 requests/s): "
+        "the server may be faster than this",
+        "at 8 clients 3 requests were not answered rightly: status 429 × 3",
+    ]
+    assert free == []
+
+
 class WellFormed(HTMLParser):
     """Knows which elements are open, and what is fetched from elsewhere."""
 
@@ -271,6 +291,7 @@ def test_ctrl_c_ends_it_with_130_and_writes_nothing(model: Path, clean_environme
         pytest.param(["grpc://127.0.0.1:1/m"], 8, "UNAVAILABLE", id="nobody at gRPC"),
         pytest.param(["http://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTP"),
         pytest.param(["https://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTPS"),
+        pytest.param(["fraud.onnx", "--report", "no/such.html"], 9, "no such folder", id="no folder for the report"),
         pytest.param(["none.onnx"], 4, "none.onnx", id="no file"),
         pytest.param(["fraud.onnx", "--input", "none.npz"], 4, "none.npz", id="no rows"),
     ],

@@ -118,7 +118,7 @@ class _Generator:
                     if client.due_s >= counted_from_s:
                         add(now_s - client.due_s)
                     else:
-                        self._outcome.note_early(client.due_s, now_s, counted_from_s)
+                        self._outcome.note_early(client.due_s, now_s, counted_from_s, end_s)
                 elif verdict is not None:
                     self._fail(verdict, client.due_s)
                 if client.sock is None:
@@ -168,8 +168,7 @@ class _Generator:
         was_asked = client.message is not None
         verdict = self._clients.take(client)
         if verdict is RIGHT:
-            if client.due_s >= self._counted_from_s:
-                self._note(client.due_s, perf_counter())
+            self._note(client.due_s, perf_counter())
         elif verdict is not None:
             self._fail(verdict, client.due_s)
         if client.sock is None:
@@ -180,6 +179,10 @@ class _Generator:
     def _note(self, due_s: float, now_s: float) -> None:
         """Count a right answer of an open loop, or one to what a closed loop has still sent in time."""
         outcome = self._outcome
+        if due_s < self._counted_from_s:
+            if not self._is_open:
+                outcome.note_early(due_s, now_s, self._counted_from_s, self._end_s)
+            return
         outcome.latencies.add(now_s - due_s)
         if now_s > self._end_s:
             if self._is_open:

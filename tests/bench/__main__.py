@@ -50,8 +50,10 @@ def main() -> None:
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     whole = {**about, "lines": [line.to_dict() for line in lines]}
-    (FOLDER / "table.json").write_text(json.dumps(whole, indent=2) + "\n")
-    (FOLDER / "table.md").write_text(as_markdown(lines) + "\n")
+    # Only a whole run is for the page.
+    name = "part" if asked.quick or asked.topics else "table"
+    (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+    (FOLDER / f"{name}.md").write_text(as_markdown(lines) + "\n")
     print(f"{bench.rounds} pairs of {bench.seconds:g} s each on {about['machine']}: {FOLDER}/*.json", file=sys.stderr)
 
 

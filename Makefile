@@ -59,6 +59,7 @@ bench: $(VENV)/dev ## the table of speed against limits and peers, in one run; A
 	$(BIN)/python -m tests.bench $(ARGS)
 
 bench-page: bench ## the table, and the measured parts of docs/performance.md written from it
+	@$(BIN)/python -m tests.bench.flame >/dev/null || true  # where py-spy is installed
 	$(BIN)/python -m tests.bench.page
 
 bench-peers: ## installs the peers that make bench measures where it finds them, each into build/bench/peers

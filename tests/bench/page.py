@@ -13,6 +13,7 @@ from tests.bench.table import as_markdown, line_of
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 TABLE = "table"
 BUDGET = "budget"
+FLAME = "flame"
 
 
 def table_text(run: Mapping[str, Any]) -> str:
@@ -34,9 +35,10 @@ def budget_text(run: Mapping[str, Any]) -> str:
     return "\n".join(["| step | µs | of the whole |", "|---|---|---|", *rows, *total])
 
 
-def current(text: str, run: Mapping[str, Any]) -> str:
-    """``text`` with its measured parts as ``run`` has them."""
-    return _replaced(_replaced(text, TABLE, table_text(run)), BUDGET, budget_text(run))
+def current(text: str, run: Mapping[str, Any], flame: str | None = None) -> str:
+    """``text`` with its measured parts as ``run`` has them; the hot path stays as it is where no ``flame`` is given."""
+    text = _replaced(_replaced(text, TABLE, table_text(run)), BUDGET, budget_text(run))
+    return text if flame is None else _replaced(text, FLAME, f"```text\n{flame.rstrip()}\n```")
 
 
 def _is_budget(fields: Mapping[str, Any]) -> bool:
@@ -51,7 +53,9 @@ def _replaced(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     run = json.loads((FOLDER / "table.json").read_text(encoding="utf-8"))
-    PAGE.write_text(current(PAGE.read_text(encoding="utf-8"), run), encoding="utf-8")
+    drawn = FOLDER / "flame.txt"
+    flame = drawn.read_text(encoding="utf-8") if drawn.exists() else None
+    PAGE.write_text(current(PAGE.read_text(encoding="utf-8"), run, flame), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,4 +30,5 @@ def test_a_run_replaces_the_measured_parts_and_nothing_else() -> None:
     assert "| decode | 3.00 | 25% |" in after
     assert "2 cores of a processor, Python 3.11.7; `python -m tests.bench`, 5 pairs of 2 s a row" in after
     assert current(after, RUN) == after
+    assert "```text\n 60.0%  parse\n```" in current(after, RUN, " 60.0%  parse\n")
     assert after.startswith(before.partition("<!-- table")[0])

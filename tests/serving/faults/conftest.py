@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,14 +87,11 @@ class Server:
 
 
 @contextmanager
-def serving(
-    *words: str, env: Mapping[str, str] | None = None, preexec_fn: Callable[[], None] | None = None
-) -> Iterator[Server]:
+def serving(*words: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """``mlserve serve WORDS`` on a free port, killed at the end if it still runs."""
     command = [*MLSERVE, "serve", *words, "--port", "0", "--json"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, **QUICK, **(env or {})}, text=True, preexec_fn=preexec_fn
-    ) as process:
+    environment = {**os.environ, **QUICK, **(env or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
         server = Server(process)
         try:
             assert server.url

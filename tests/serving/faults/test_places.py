@@ -5,8 +5,12 @@ from __future__ import annotations
 import resource
 import secrets
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,21 @@ import pytest
 from tests import models
 from tests.serving.faults.conftest import Registry, made
 from tests.serving.faults.traffic import Traffic
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def over_http(folder: Path) -> Iterator[str]:
+    """The URL of ``folder``, which can be read over HTTP."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
 
 FILE_BYTES = 1 << 20
 """The largest file that a process may write when its disk is "full"; the registry and its journal are smaller."""
@@ -76,13 +95,13 @@ def test_a_sqlite_file_that_is_moved_away_is_missed_and_found_again(registry: Re
 def test_a_version_that_the_full_disk_has_no_room_for_changes_nothing(registry: Registry, tmp_path: Path) -> None:
     big = registry.add(models.classifier(hidden=100_000, seed=3))
     assert registry.blob_of(big).stat().st_size > FILE_BYTES
-    # A store over the wire is read through a cache on this disk; file:// with options is one that is no local path.
-    env = {"MLSERVE_ARTIFACTS": f"simplecache::file://{registry.artefacts}"}
 
-    def fill_the_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-
-    with registry.serving(env=env, preexec_fn=fill_the_disk) as server:
+    # A store over the wire is read through a cache on this disk.
+    with (
+        over_http(registry.artefacts) as url,
+        registry.serving(env={"MLSERVE_ARTIFACTS": url}) as server,
+    ):
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         with Traffic(server.url, "fraud", registry.versions) as traffic:
             registry.promote(big)
             failed = server.until("failed", version=int(big))

@@ -11,9 +11,8 @@ from typing import Any
 
 from mlserve.errors import MlserveError
 from mlserve.serving.events import Emit
-from mlserve.serving.metrics.families import Family
 from mlserve.serving.supervising.backoff import Backoff
-from mlserve.serving.supervising.snapshots import SUFFIX, keep_departed, snapshot_of
+from mlserve.serving.supervising.snapshots import SUFFIX, keep_departed, keep_seen, snapshot_of
 from mlserve.serving.supervising.workers import Event, Worker
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,9 @@ Start = Callable[[int, Callable[[Worker, Event], None]], Awaitable[Worker]]
 
 
 class Supervisor:
-    """``count`` workers made by ``start``. Events go to ``emit``, "ready" once, when all are: what comes before it shall
-    wait there, as it does in ``events.Events``.
+    """``count`` workers made by ``start``. Events go to ``emit``, "ready" once, when all are.
+
+    What comes before "ready" shall wait in ``emit`` for it, as it does in ``events.Events``.
     """
 
     def __init__(self, start: Start, count: int, folder: Path, emit: Emit, *, drain_s: float) -> None:
@@ -42,7 +42,6 @@ class Supervisor:
         self._drain_s = drain_s
         self._workers: dict[int, Worker] = {}
         self._backoffs = [Backoff() for _ in range(count)]
-        self._counted: dict[int, list[Family]] = {}
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
@@ -103,7 +102,6 @@ class Supervisor:
                 return
             old, self._workers[seat] = self._workers[seat], new
             self._soon(self._keep(new))
-            await self._look(old)
             old.stop()
             await self._await_end(old)
         self._emit({"event": "restarted", "workers": [worker.pid for worker in self._workers.values()]})
@@ -111,7 +109,7 @@ class Supervisor:
     async def _keep(self, worker: Worker) -> None:
         """Wait for the end of ``worker``; if it was not meant to end, start another in its seat until one is ready."""
         code = await worker.ended
-        self._note_departed(worker)
+        keep_departed(self._folder, str(worker.pid))
         if worker.is_leaving or self._is_ending:
             return
         loop, seat = asyncio.get_running_loop(), worker.number
@@ -158,13 +156,7 @@ class Supervisor:
     async def _look(self, worker: Worker) -> None:
         found = await snapshot_of(self._folder / f"{worker.pid}{SUFFIX}")
         if found is not None:
-            self._counted[worker.pid] = found
-
-    def _note_departed(self, worker: Worker) -> None:
-        (self._folder / f"{worker.pid}{SUFFIX}").unlink(missing_ok=True)
-        counted = self._counted.pop(worker.pid, None)
-        if counted is not None:
-            keep_departed(self._folder, counted)
+            keep_seen(self._folder, str(worker.pid), found)
 
     async def _end(self) -> None:
         """Drain every worker; another signal, or too long a drain, kills those that are left."""

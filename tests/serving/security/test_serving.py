@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from mlserve.core.settings import ServeSettings
 from mlserve.errors import InvalidConfig, InvalidInput, UsageError
 from mlserve.serving.parts import Targets
 from mlserve.serving.security.keys import add_key, remove_key
+from mlserve.serving.security.tls import TlsFiles, server_context
 from mlserve.serving.server import serve
 from tests import models
 from tests.serving.security.certificates import Authority
@@ -75,10 +77,10 @@ def ask(
         connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=PATIENCE_S, context=trust)
     else:
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE_S)
-    connection.request(method, path, BODY if path == INFER else None, headers or {})
-    response = connection.getresponse()
-    response.text = response.read().decode()  # type: ignore[attr-defined]  # kept beyond the connection
-    connection.close()
+    with closing(connection):
+        connection.request(method, path, BODY if path == INFER else None, headers or {})
+        response = connection.getresponse()
+        response.text = response.read().decode()  # type: ignore[attr-defined]  # kept beyond the connection
     return response
 
 
@@ -113,14 +115,14 @@ def test_both_ports_speak_tls_and_nothing_older_than_1_2(iris: Path, authority: 
         assert url.startswith("https://127.0.0.1:")
         assert ask(url, "POST", INFER, trust=trusting(authority)).status == 200
         assert live_over_grpc(address, authority)
-        old = trusting(authority)
-        old.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
-        with pytest.raises(OSError, match=r"(?i)tls|ssl|protocol"):
-            ask(url, "POST", INFER, trust=old)
         with pytest.raises((OSError, http.client.HTTPException)):
             ask(url.replace("https", "http"), "POST", INFER)
 
-    with_server(iris, secured(authority.issue("server")), told)
+    pair = authority.issue("server")
+    with_server(iris, secured(pair), told)
+
+    # A client's OpenSSL no longer speaks what is older, so only the server's own word tells.
+    assert server_context(TlsFiles(*pair)).minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_with_an_authority_only_its_clients_come_in(iris: Path, authority: Authority, tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ class Supervisor:
 
     async def _keep(self, worker: Worker) -> None:
         """Wait for the end of ``worker``; if it was not meant to end, start another in its seat until one is ready."""
-        code = await worker.ended
+        # Shielded, for the end cancels this task, and still has to wait for the worker.
+        code = await asyncio.shield(worker.ended)
         keep_departed(self._folder, str(worker.pid))
         if worker.is_leaving or self._is_ending:
             return
@@ -140,7 +141,7 @@ class Supervisor:
     async def _is_ready(self, worker: Worker) -> bool:
         """Whether ``worker`` became ready; if not, it is told why."""
         try:
-            await worker.ready
+            await asyncio.shield(worker.ready)
         except MlserveError as error:
             self._emit({"event": "worker_failed", "worker": worker.number, "reason": error.message})
             return False

@@ -8,8 +8,11 @@ OPEN ──the last request has begun──► FINISHING ──its reply is writ
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import cast
@@ -24,6 +27,9 @@ from mlserve.serving.http.replies import CONTINUE, TOO_MANY, Reply, broken
 
 _MAX_UNREAD_BYTES = 8 << 20
 """What a client may leave unread of an answer that comes in parts."""
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""A socket that lingers for no time: closing it resets the connection."""
 
 
 class State(Enum):
@@ -113,7 +119,7 @@ class Connection(asyncio.Protocol):
             elif self._activity() is Activity.IDLE:
                 self._transport.close()
             else:
-                self._transport.abort()
+                self._reset()
 
     def turn_away(self) -> None:
         """Tell the client that too many are here, before it has asked for anything."""
@@ -124,6 +130,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._transport.abort()
+
+    def _reset(self) -> None:
+        """Cut the client so that the kernel, too, drops what it never read, megabytes of it, and does so at once."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self._transport.abort()
 
     # Requests in.

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from mlserve.cli import (
     archive,
     bench,
+    compose,
     config,
     db,
     diff,
@@ -112,6 +113,7 @@ def commands() -> TyperGroup:
     _add(root, doctor.doctor, "mlserve doctor")
     root.add_typer(_config(), name="config")
     _add(root, export.export, "mlserve export model.joblib -o fraud.onnx --sample test.npz --allow-pickle")
+    _add(root, compose.compose, "mlserve compose tokenize.onnx model.onnx -o whole.onnx --map ids=input_ids")
     _add(root, quantize.quantize, "mlserve quantize fraud:2 -o fraud-int8.onnx --to int8-dynamic --evaluate test.npz")
     _add(root, register.register, "mlserve register fraud fraud.onnx --metric auc=0.991 --data s3://lake/fraud.parquet")
     _add(root, listing.list_, "mlserve list fraud --where 'metric.auc > 0.98 and state = ready'", name="list")

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import onnx
 
 from mlserve.core.digests import canonical_json, digest_file
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import ExportSettings
-from mlserve.core.tensors import Signature
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import UsageError
 from mlserve.export.axes import parse_axes
-from mlserve.export.cases import edge_cases, is_batched, shape_cases
 from mlserve.export.declaring import declare_outputs
-from mlserve.export.exporter import Arrays, Conversion, Request
+from mlserve.export.exporter import Request
 from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
 from mlserve.export.loading import load_source
-from mlserve.export.parity import Case, Parity, chunks, measure_parity, reasons, remarks
+from mlserve.export.parity import reasons
+from mlserve.export.proving import answers, inputs_of, measure, saved
 from mlserve.export.reporting import ExportReport, evidence_of
-from mlserve.graph.document import MAX_OPSET, check_graph, save_graph
+from mlserve.graph.document import MAX_OPSET, check_graph
 from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
-from mlserve.rows.reading import Roles, Rows, open_rows, open_table
-from mlserve.runtime.model import OnnxModel, load_model
-
-BATCH_ROWS = 1024
-"""Rows of the sample that are compared at once, and those that the shape and edge cases are made from."""
+from mlserve.rows.reading import Roles, open_rows, open_table
 
 _DEFAULTS = ExportSettings()
 
@@ -81,12 +71,12 @@ def export(
         set_properties(model, _provenance(name, tools))
         check_graph(model)
         signature = read_signature(model)
-        graph = _saved(model, staged)
+        graph = saved(model, staged)
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
-        if declare_outputs(model, _answers(graph, _inputs(conversion, signature, rows)[0], signature)):
+        if declare_outputs(model, answers(graph, inputs_of(conversion, signature, rows)[0], signature)):
             graph.close()
-            graph, signature = _saved(model, staged), read_signature(model)
-        parity, notes = _measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
+            graph, signature = saved(model, staged), read_signature(model)
+        parity, notes = measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
         graph.close()
         manifest = read_manifest(staged)
         report = ExportReport(
@@ -139,87 +129,9 @@ def _request(
     return name or framework_of_object(loaded, source), request
 
 
-def _saved(model: onnx.ModelProto, staged: Path) -> OnnxModel:
-    save_graph(model, staged)
-    return load_model(staged, device="cpu", label="the exported graph")
-
-
-def _answers(graph: OnnxModel, some: Arrays, signature: Signature) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
-    """The graph's answers at every shape that is compared; what it refuses is for parity to say."""
-    for inputs in (some, *(case.inputs for case in shape_cases(some, signature))):
-        with suppress(InvalidInput):
-            yield graph.run(inputs)
-
-
 def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
     """What follows from the model alone: a time, a path or a zip's stamps would change its digest."""
     return {"mlserve.framework": framework, "mlserve.tools": canonical_json(dict(tools)).decode()}
-
-
-def _measure(
-    conversion: Conversion,
-    graph: OnnxModel,
-    signature: Signature,
-    rows: Rows | None,
-    rtol: float,
-    atol: float,
-    allow_mismatch: int,
-    progress: Progress,
-) -> tuple[Parity, tuple[str, ...]]:
-    original = conversion.predict
-    if original is None:
-        return _unmeasured(rtol, atol), ("the original cannot be run here, so there was nothing to compare with",)
-    some, batches = _inputs(conversion, signature, rows)
-    if rows is None:
-        try:
-            original(some)
-        except InvalidInput as error:
-            note = f"made-up inputs were refused ({error.message}), so nothing was compared: give --sample DATA"
-            return _unmeasured(rtol, atol), (note,)
-    parity = measure_parity(
-        original,
-        graph.run,
-        _counted(batches, rows.total_rows if rows is not None else None, progress),
-        _cases(conversion, signature, some),
-        rtol=rtol,
-        atol=atol,
-        allow_mismatch=allow_mismatch,
-    )
-    made_up = () if rows is not None else ("compared on made-up rows: give --sample DATA with rows it has not seen",)
-    return parity, (*made_up, *remarks(parity))
-
-
-def _inputs(conversion: Conversion, signature: Signature, rows: Rows | None) -> tuple[Arrays, Iterable[Arrays]]:
-    """The rows that cases are made from, and all rows in batches that the graph takes."""
-    fixed = next((spec.dims[0] for spec in signature.inputs if spec.dims and isinstance(spec.dims[0], int)), None)
-    size = fixed if isinstance(fixed, int) and fixed else BATCH_ROWS
-    if rows is not None:
-        first = next(rows.batches(size), None)
-        if first is None:
-            raise InvalidInput(f"'{rows.path}' has no rows")
-        return first.inputs, (batch.inputs for batch in rows.batches(size))
-    if conversion.example is None:
-        raise InvalidInput("there are no inputs to compare on", hint="--sample DATA")
-    batched = is_batched(signature)
-    return conversion.example, chunks(conversion.example, size) if batched else [conversion.example]
-
-
-def _cases(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
-    yield from shape_cases(some, signature)
-    if conversion.is_tabular:
-        yield from edge_cases(some)
-
-
-def _counted(batches: Iterable[Arrays], total: int | None, progress: Progress) -> Iterator[Arrays]:
-    done = 0
-    for inputs in batches:
-        yield inputs
-        done += max((len(array) for array in inputs.values() if array.ndim), default=1)
-        progress("compare", done, total)
-
-
-def _unmeasured(rtol: float, atol: float) -> Parity:
-    return Parity(True, 0.0, 0.0, 0, 0, None, rtol, atol)
 
 
 def _source_digest(source: str) -> str | None:

@@ -46,7 +46,7 @@ CONTRACT = {
         "archive",
         "unarchive",
     ),
-    *("policy", "promote", "rollback", "withdraw", "serve", "predict", "quantize", "db", "bench", "keys"),
+    *("policy", "promote", "rollback", "withdraw", "serve", "predict", "quantize", "db", "bench", "keys", "compose"),
 }
 
 

@@ -36,6 +36,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_batch: Positive | None = None
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_queue_rows: Positive = 8192
+    length_buckets: Literal["auto", "off"] = "auto"
     metrics: bool = True
     unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20

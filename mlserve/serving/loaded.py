@@ -13,7 +13,9 @@ from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.costs import Costs
 from mlserve.runtime.model import OnnxModel
+from mlserve.runtime.padding import Padding
 from mlserve.serving.batching import RowQueue, Waiting, pieces
+from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
 from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView, RunTiming
 
@@ -33,6 +35,12 @@ class Run(msgspec.Struct, gc=False):
             return [Answer(outcome, 0, None, self.batch[0].request.outputs or None)]
         answers: list[Answer | Exception] = []
         start = 0
+        if outcome.lengths is not None:
+            for waiting, length in zip(self.batch, outcome.lengths, strict=True):
+                stop = start + waiting.rows
+                answers.append(Answer(outcome, start, stop, waiting.request.outputs or None, length))
+                start = stop
+            return answers
         for waiting in self.batch:
             stop = start + waiting.rows
             answers.append(Answer(outcome, start, stop, waiting.request.outputs or None))
@@ -65,13 +73,18 @@ class Loaded:
         *,
         digest: str | None = None,
         max_rows: int | None = None,
+        has_buckets: bool = True,
     ) -> None:
         self.name = name
         self.version = version
         self.digest = digest
         self.certificate = certificate
         self.stages: tuple[str, ...] = ()
-        self.intake = Intake(model.signature, is_batchable=certificate.batchable)
+        padding = certificate.padding
+        is_padded = has_buckets and certificate.batchable and padding is not None and padding.is_inert
+        self._buckets = LengthBuckets(model.signature, padding) if is_padded and padding is not None else None
+        self._padding = "off" if padding is not None and not has_buckets else _shown(padding)
+        self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
         self.inline_rows = self.max_rows if certificate.batchable else INLINE_ROWS
@@ -138,6 +151,9 @@ class Loaded:
             if not is_sliced and len(batch) > 1:
                 raise InvalidInput("the model gave another number of rows than it was given")
             outputs = BatchOutputs(self.view, arrays, rows, is_sliced=is_sliced)
+            if self._buckets is not None and self._buckets.outputs:
+                outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
+                outputs.own_axes = self._buckets.outputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 
@@ -162,9 +178,16 @@ class Loaded:
             digest=self.digest,
             is_batchable=self.certificate.batchable,
             exactness=self.certificate.exactness,
+            padding=self._padding,
             providers=model.providers,
             max_rows=self.max_rows,
         )
+
+
+def _shown(padding: Padding | None) -> str:
+    if padding is None:
+        return ""
+    return padding.exactness if padding.is_inert else f"refused: {padding.reason}"
 
 
 def _names_asked_for(batch: Sequence[Waiting]) -> list[str] | None:

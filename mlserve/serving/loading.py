@@ -16,7 +16,7 @@ import numpy as np
 from mlserve.core.digests import digest_file
 from mlserve.core.settings import Device
 from mlserve.errors import MlserveError
-from mlserve.runtime.certificate import Certificate, certify
+from mlserve.runtime.certificate import Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
 from mlserve.runtime.golden import check_golden, read_golden
 from mlserve.runtime.model import Arrays, OnnxModel, load_model
@@ -66,6 +66,7 @@ class LoadOptions:
     threads: ThreadPlan
     max_batch: int | None
     warmup_s: float
+    length_buckets: bool = True
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
@@ -82,6 +83,8 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     certificate = fetched.certificate
     if certificate is None or not certificate.holds_for(model.providers[0], model.threads):
         certificate = certify(model, rows=rows, budget_s=options.warmup_s * CERTIFY_SHARE)
+    if options.length_buckets:
+        certificate = with_padding(certificate, model, rows=rows)
     costs = _warmed_up(model, rows, certificate.batchable, wanted, options.warmup_s * (1 - CERTIFY_SHARE))
     return Loaded(
         wanted.name,
@@ -91,6 +94,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         costs,
         digest=wanted.digest or digest_file(fetched.path),
         max_rows=options.max_batch,
+        has_buckets=options.length_buckets,
     )
 
 

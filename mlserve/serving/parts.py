@@ -73,7 +73,13 @@ class Parts:
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
         self.lanes = Lanes(plan.lanes, loop)
-        options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+        options = LoadOptions(
+            settings.device,
+            plan,
+            settings.max_batch,
+            settings.warmup_s,
+            length_buckets=settings.length_buckets == "auto",
+        )
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)

@@ -88,7 +88,13 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
     from mlserve.serving.repository import Repository
 
     plan = plan_for_throughput(usable_cores())
-    options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+    options = LoadOptions(
+        settings.device,
+        plan,
+        settings.max_batch,
+        settings.warmup_s,
+        length_buckets=settings.length_buckets == "auto",
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         lanes = Lanes(plan.lanes, loop)

@@ -27,7 +27,7 @@ def edge_of(length: int) -> int:
     """The smallest edge that is not below ``length``.
 
     >>> [edge_of(length) for length in (0, 1, 9, 24, 128)]
-    [0, 1, 10, 25, 157]
+    [0, 1, 9, 24, 148]
     """
     edge = min(length, 1)
     while edge < length:

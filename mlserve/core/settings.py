@@ -37,6 +37,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_queue_rows: Positive = 8192
     length_buckets: Literal["auto", "off"] = "auto"
+    lone_session: Literal["auto", "off"] = "auto"
+    lone_session_max_bytes: Positive = 256 << 20
     metrics: bool = True
     unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20

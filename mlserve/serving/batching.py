@@ -176,6 +176,17 @@ def hold_until(oldest_arrived_s: float, queued_rows: int, max_rows: int, max_del
     return oldest_arrived_s + max_delay_s
 
 
+def is_lone(requests: int, left: int, versions: int, idle_lanes: int, lanes: int) -> bool:
+    """Whether a batch has the machine to itself: one request, none ``left``, no other version waiting, no lane busy.
+
+    >>> is_lone(requests=1, left=0, versions=1, idle_lanes=2, lanes=2)
+    True
+    >>> is_lone(requests=1, left=0, versions=1, idle_lanes=1, lanes=2)
+    False
+    """
+    return requests == 1 and not left and versions <= 1 and idle_lanes == lanes
+
+
 def pieces(rows: int, max_rows: int) -> list[tuple[int, int]]:
     """Row ranges of a request larger than a run should be, as equal as they can be.
 

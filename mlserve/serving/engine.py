@@ -20,7 +20,7 @@ from typing import Protocol
 
 from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailable, Unsupported
 from mlserve.serving.accounting import Accounts
-from mlserve.serving.batching import Waiting, equal_share, hold_until
+from mlserve.serving.batching import Waiting, equal_share, hold_until, is_lone
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
 from mlserve.serving.repository import Repository
@@ -198,7 +198,9 @@ class BatchingEngine:
             if not batch:
                 return
             loaded.running += 1
-            lanes.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded))
+            has_all = is_lone(len(batch), len(queue), len(self._waiting), lanes.idle, lanes.count)
+            execute = loaded.execute_alone if has_all else loaded.execute
+            lanes.submit(partial(execute, batch), partial(self._after_lane, loaded))
 
     def _after_lane(self, loaded: Loaded, runs: Sequence[Run]) -> None:
         loaded.running -= 1

@@ -12,6 +12,7 @@ import numpy as np
 from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.costs import Costs
+from mlserve.runtime.lone import Lone
 from mlserve.runtime.model import OnnxModel
 from mlserve.runtime.padding import Padding
 from mlserve.serving.batching import RowQueue, Waiting, pieces
@@ -74,6 +75,7 @@ class Loaded:
         digest: str | None = None,
         max_rows: int | None = None,
         has_buckets: bool = True,
+        lone: Lone | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -84,6 +86,7 @@ class Loaded:
         is_padded = has_buckets and certificate.batchable and padding is not None and padding.is_inert
         self._buckets = LengthBuckets(model.signature, padding) if is_padded and padding is not None else None
         self._padding = "off" if padding is not None and not has_buckets else _shown(padding)
+        self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
         self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
@@ -94,6 +97,7 @@ class Loaded:
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())
         self._model = model
+        self._lone = None if lone is None else lone.model
         self._long_runs = 0
 
     def refresh_view(self, versions: tuple[str, ...], stages: tuple[str, ...]) -> None:
@@ -111,6 +115,8 @@ class Loaded:
         """Close a retired version that has nothing left to answer."""
         if self.is_retired and not self.queue and not self.running:
             self._model.close()
+            if self._lone is not None:
+                self._lone.close()
             on_drained, self.on_drained = self.on_drained, None
             if on_drained is not None:
                 on_drained(self)
@@ -122,6 +128,16 @@ class Loaded:
             self.is_inline = self._long_runs < TOLERATED_RUNS**2
         elif self._long_runs:
             self._long_runs -= 1
+
+    def execute_alone(self, batch: Sequence[Waiting]) -> list[Run]:
+        """``execute`` with all cores, where there is a session for it: for what has the machine to itself."""
+        lone = self._lone
+        if lone is None or len(batch) > 1:
+            return self.execute(batch)
+        try:
+            return [Run(batch, self._run(batch, lone))]
+        except Exception as error:
+            return [Run(batch, error)]
 
     def execute(self, batch: Sequence[Waiting]) -> list[Run]:
         """Run ``batch``: one run of all, or several where some fail.
@@ -136,17 +152,18 @@ class Loaded:
             middle = len(batch) // 2
             return [*self.execute(batch[:middle]), *self.execute(batch[middle:])]
 
-    def _run(self, batch: Sequence[Waiting]) -> BatchOutputs:
+    def _run(self, batch: Sequence[Waiting], session: OnnxModel | None = None) -> BatchOutputs:
+        model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
         names = _names_asked_for(batch)
         gathered_s = monotonic()
         if batch[0].key is None:
             rows = batch[0].rows
-            outputs = BatchOutputs(self.view, self._model.run(inputs, names), rows, is_sliced=False)
+            outputs = BatchOutputs(self.view, model.run(inputs, names), rows, is_sliced=False)
         else:
             rows = sum([waiting.rows for waiting in batch])
-            arrays = self._run_rows(inputs, rows, names)
+            arrays = self._run_rows(model, inputs, rows, names)
             is_sliced = all([array.shape[:1] == (rows,) for array in arrays.values()])
             if not is_sliced and len(batch) > 1:
                 raise InvalidInput("the model gave another number of rows than it was given")
@@ -157,14 +174,13 @@ class Loaded:
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 
-    def _run_rows(self, inputs: dict[str, Any], rows: int, names: list[str] | None) -> dict[str, np.ndarray[Any, Any]]:
+    def _run_rows(
+        self, model: OnnxModel, inputs: dict[str, Any], rows: int, names: list[str] | None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         if rows <= self.max_rows:
-            return self._model.run(inputs, names)
+            return model.run(inputs, names)
         ranges = pieces(rows, self.max_rows)
-        runs = [
-            self._model.run({name: array[start:stop] for name, array in inputs.items()}, names)
-            for start, stop in ranges
-        ]
+        runs = [model.run({name: array[start:stop] for name, array in inputs.items()}, names) for start, stop in ranges]
         return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
     def _view(self, model: OnnxModel, versions: tuple[str, ...]) -> ModelView:
@@ -179,6 +195,7 @@ class Loaded:
             is_batchable=self.certificate.batchable,
             exactness=self.certificate.exactness,
             padding=self._padding,
+            lone_session=self._lone_shown,
             providers=model.providers,
             max_rows=self.max_rows,
         )

@@ -19,6 +19,7 @@ from mlserve.errors import MlserveError
 from mlserve.runtime.certificate import Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
 from mlserve.runtime.golden import check_golden, read_golden
+from mlserve.runtime.lone import open_lone
 from mlserve.runtime.model import Arrays, OnnxModel, load_model
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
@@ -60,13 +61,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say."""
+    """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say.
+
+    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none.
+    """
 
     device: Device
     threads: ThreadPlan
     max_batch: int | None
     warmup_s: float
     length_buckets: bool = True
+    lone_max_bytes: int = 0
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
@@ -86,6 +91,11 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     if options.length_buckets:
         certificate = with_padding(certificate, model, rows=rows)
     costs = _warmed_up(model, rows, certificate.batchable, wanted, options.warmup_s * (1 - CERTIFY_SHARE))
+    lone = None
+    if options.lone_max_bytes and not costs.is_inline:
+        lone = open_lone(
+            model, fetched.path, device=options.device, plan=options.threads, max_bytes=options.lone_max_bytes
+        )
     return Loaded(
         wanted.name,
         wanted.version,
@@ -95,6 +105,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         digest=wanted.digest or digest_file(fetched.path),
         max_rows=options.max_batch,
         has_buckets=options.length_buckets,
+        lone=lone,
     )
 
 

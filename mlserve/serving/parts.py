@@ -79,6 +79,7 @@ class Parts:
             settings.max_batch,
             settings.warmup_s,
             length_buckets=settings.length_buckets == "auto",
+            lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
         )
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None

@@ -73,8 +73,9 @@ class ModelView(msgspec.Struct):
     ``versions`` are those of the same model that can be asked for explicitly, at the time of the call that gave the
     view. ``max_rows`` is what one run takes at most (1: requests run alone). ``labels`` are the class names of outputs
     that have any. ``padding`` is how exactly rows filled up to a common length are answered ("exact", "close"), or why
-    none is filled up; empty where rows have no length. ``cache`` is for the front ends: the constant parts of answers,
-    kept as long as the version is.
+    none is filled up; empty where rows have no length. ``lone_session`` is how exactly a second session with all cores
+    answers ("exact"), or why there is none; empty where none was looked for. ``cache`` is for the front ends: the
+    constant parts of answers, kept as long as the version is.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ModelView(msgspec.Struct):
     is_batchable: bool = False
     exactness: str = "none"
     padding: str = ""
+    lone_session: str = ""
     providers: tuple[str, ...] = ()
     max_rows: int = 1
     labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

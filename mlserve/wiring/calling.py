@@ -94,6 +94,7 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
         settings.max_batch,
         settings.warmup_s,
         length_buckets=settings.length_buckets == "auto",
+        lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()

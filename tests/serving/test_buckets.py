@@ -26,7 +26,7 @@ def _loaded(*, has_buckets: bool = True, heeds_mask: bool = True) -> Loaded:
     return Loaded("m", 1, model, certify(model), COSTS, max_rows=64, has_buckets=has_buckets)
 
 
-def _request(length: int, rows: int = 1, mask: float = 1.0, *, is_flat: bool = False) -> InferRequest:
+def length_request(length: int, rows: int = 1, mask: float = 1.0, *, is_flat: bool = False) -> InferRequest:
     values = np.arange(1, rows * length + 1, dtype=np.float32).reshape(rows, length) * length
     given = {"x": values, "attention_mask": np.full((rows, length), mask, np.float32)}
     return InferRequest(
@@ -63,7 +63,11 @@ def test_edges_grow_by_a_bounded_part_and_hold_every_length() -> None:
 @pytest.mark.parametrize("is_flat", [False, True], ids=["arrays", "lists"])
 def test_requests_of_unlike_length_get_the_answers_they_get_alone(*, is_flat: bool) -> None:
     loaded = _loaded()
-    requests = [_request(9, is_flat=is_flat), _request(10, 3, is_flat=is_flat), _request(9, 2, is_flat=is_flat)]
+    requests = [
+        length_request(9, is_flat=is_flat),
+        length_request(10, 3, is_flat=is_flat),
+        length_request(9, 2, is_flat=is_flat),
+    ]
 
     together = _answers(loaded, *requests)
 
@@ -81,13 +85,13 @@ def test_requests_of_unlike_length_get_the_answers_they_get_alone(*, is_flat: bo
 def test_lengths_of_one_bucket_have_one_key_and_others_have_not() -> None:
     intake = _loaded().intake
 
-    keys = [intake.admit(_request(length))[1] for length in (11, 10, 40)]
+    keys = [intake.admit(length_request(length))[1] for length in (11, 10, 40)]
 
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_requests_of_equal_length_are_not_filled_up() -> None:
-    answers = _answers(_loaded(), _request(9), _request(9))
+    answers = _answers(_loaded(), length_request(9), length_request(9))
 
     assert [answer.length for answer in answers] == [None, None]
     assert answers[0].batch.arrays["tokens"].shape == (2, 9)
@@ -96,15 +100,15 @@ def test_requests_of_equal_length_are_not_filled_up() -> None:
 def test_a_row_that_the_mask_hides_whole_shares_only_with_rows_of_its_length() -> None:
     intake = _loaded().intake
 
-    hidden, other = intake.admit(_request(9, mask=0.0))[1], intake.admit(_request(10, mask=0.0))[1]
+    hidden, other = intake.admit(length_request(9, mask=0.0))[1], intake.admit(length_request(10, mask=0.0))[1]
 
-    assert len({hidden, other, intake.admit(_request(9))[1]}) == 3
-    assert intake.admit(_request(9, mask=0.0, is_flat=True))[1] == hidden
+    assert len({hidden, other, intake.admit(length_request(9))[1]}) == 3
+    assert intake.admit(length_request(9, mask=0.0, is_flat=True))[1] == hidden
 
 
 def test_inputs_of_unequal_length_run_alone() -> None:
-    request = _request(9)
-    request.inputs[0] = _request(8).inputs[0]
+    request = length_request(9)
+    request.inputs[0] = length_request(8).inputs[0]
 
     assert _loaded().intake.admit(request)[1] is None
 
@@ -121,7 +125,7 @@ def test_inputs_of_unequal_length_run_alone() -> None:
     ],
 )
 def test_without_buckets_lengths_stay_apart_and_the_view_says_why(loaded: Loaded, shown: str) -> None:
-    assert loaded.intake.admit(_request(9))[1] != loaded.intake.admit(_request(10))[1]
+    assert loaded.intake.admit(length_request(9))[1] != loaded.intake.admit(length_request(10))[1]
     assert loaded.view.padding == shown
 
 

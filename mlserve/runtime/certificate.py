@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ from mlserve.errors import InvalidInput, MlserveError
 from mlserve.runtime.closeness import EXACT, Closeness, closeness
 from mlserve.runtime.model import Arrays, OnnxModel
 from mlserve.runtime.operators import ROW_MIXING
+from mlserve.runtime.padding import Padding, has_lengths, prove_padding
 from mlserve.runtime.samples import synthetic_inputs
 
 Exactness = Literal["exact", "close", "none"]
@@ -40,6 +41,7 @@ class Certificate:
     """What the probe showed, on which provider and with how many threads a run.
 
     ``max_abs`` and ``max_ulp`` are the largest differences between a row alone and in a batch (-1: not comparable).
+    ``padding`` is None where rows have no length, and where it was never looked at.
     """
 
     batchable: bool
@@ -49,6 +51,7 @@ class Certificate:
     reason: str
     provider: str
     threads: int
+    padding: Padding | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -58,8 +61,10 @@ class Certificate:
     def from_dict(cls, fields: Mapping[str, Any]) -> Certificate:
         """The inverse of ``to_dict``. Raises InvalidInput."""
         try:
-            certificate = cls(**{name: fields[name] for name in cls.__dataclass_fields__})
-        except (KeyError, TypeError) as error:
+            known = {name: fields[name] for name in cls.__dataclass_fields__ if name != "padding"}
+            padding = fields.get("padding")
+            certificate = cls(**known, padding=None if padding is None else Padding.from_dict(padding))
+        except (AttributeError, KeyError, TypeError) as error:
             raise InvalidInput(f"not a certificate: {fields!r}") from error
         if certificate.exactness not in ("exact", "close", "none"):
             raise InvalidInput(f"not a certificate: exactness '{certificate.exactness}'")
@@ -105,11 +110,28 @@ def certify(
                 if not seen.is_close:
                     return verdict("none", f"a row's answer changes with its neighbours (batch of {len(picked)})", seen)
             if _is_telling(alone):
-                return verdict("exact" if seen.is_exact else "close", "row by row equals batch in the probe", seen)
+                found = verdict("exact" if seen.is_exact else "close", "row by row equals batch in the probe", seen)
+                return with_padding(found, model, rows=rows, seed=seed)
     except MlserveError as error:
         given = "made-up rows" if rows is None else "given rows"
         return verdict("none", f"the probe could not run on {given}: {error.message}")
     return verdict("none", "every probe row got the same answer, which shows nothing; give golden rows")
+
+
+def with_padding(
+    certificate: Certificate,
+    model: OnnxModel,
+    *,
+    rows: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    seed: int = 0,
+) -> Certificate:
+    """``certificate`` with the proof that rows may be filled up, or the reason why not, where that was never looked at.
+
+    As it is for rows that cannot share a run anyway, and for those without a length.
+    """
+    if certificate.padding is not None or not certificate.batchable or not has_lengths(model.signature):
+        return certificate
+    return replace(certificate, padding=prove_padding(model, rows=rows, seed=seed))
 
 
 def _obstacle(signature: Signature) -> str | None:

@@ -6,6 +6,7 @@ so that whatever is taken over the whole batch shows. A model may refuse them; t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,33 @@ ROW_SCALES = (1.0, 0.1, 10.0, 3.0)
 _WORDS = ("", "a", "mlserve", "naïve words")
 
 
-def synthetic_inputs(signature: Signature, rows: int, seed: int) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays for every input, axis 0 of ``rows`` where it is dynamic; row i is the same for every ``rows`` above i."""
-    return {spec.name: _tensor(spec, rows, seed + number) for number, spec in enumerate(signature.inputs)}
+def synthetic_inputs(
+    signature: Signature, rows: int, seed: int, *, lengths: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays for every input, axis 0 of ``rows`` where it is dynamic; row i is the same for every ``rows`` above i.
+
+    ``lengths`` are those of other dynamic axes by name, ``FREE_AXIS`` for the rest.
+    """
+    known = lengths or {}
+    return {spec.name: _tensor(spec, rows, seed + number, known) for number, spec in enumerate(signature.inputs)}
 
 
-def _tensor(spec: TensorSpec, rows: int, seed: int) -> np.ndarray[Any, Any]:
+def _tensor(spec: TensorSpec, rows: int, seed: int, lengths: Mapping[str, int]) -> np.ndarray[Any, Any]:
     if not spec.dims or isinstance(spec.dims[0], int):
-        shape = tuple(dim if isinstance(dim, int) else FREE_AXIS for dim in spec.dims)
+        shape = tuple(_length(dim, lengths) for dim in spec.dims)
         return _values(spec, shape, np.random.default_rng([seed]), 1.0)
-    tail = tuple(dim if isinstance(dim, int) else FREE_AXIS for dim in spec.dims[1:])
+    tail = tuple(_length(dim, lengths) for dim in spec.dims[1:])
     parts = [
         _values(spec, tail, np.random.default_rng([seed, row]), ROW_SCALES[row % len(ROW_SCALES)])
         for row in range(rows)
     ]
     return np.stack(parts) if parts else np.empty((0, *tail), spec.dtype.numpy)
+
+
+def _length(dim: int | str | None, lengths: Mapping[str, int]) -> int:
+    if isinstance(dim, int):
+        return dim
+    return FREE_AXIS if dim is None else lengths.get(dim, FREE_AXIS)
 
 
 def _values(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator, scale: float) -> np.ndarray[Any, Any]:

@@ -231,6 +231,17 @@ def preferred_rows(limit_rows: int, preferred: Sequence[int]) -> int:
     return max((rows for rows in preferred if rows <= limit_rows), default=limit_rows)
 
 
+def is_lone(requests: int, left: int, versions: int, idle_lanes: int, lanes: int) -> bool:
+    """Whether a batch has the machine to itself: one request, none ``left``, no other version waiting, no lane busy.
+
+    >>> is_lone(requests=1, left=0, versions=1, idle_lanes=2, lanes=2)
+    True
+    >>> is_lone(requests=1, left=0, versions=1, idle_lanes=1, lanes=2)
+    False
+    """
+    return requests == 1 and not left and versions <= 1 and idle_lanes == lanes
+
+
 def pieces(rows: int, max_rows: int) -> list[tuple[int, int]]:
     """Row ranges of a request larger than a run should be, as equal as they can be.
 

@@ -26,7 +26,7 @@ from mlserve.core.slo import Slo
 from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailable, Unsupported
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.admission import Pacing, has_room
-from mlserve.serving.batching import Waiting, equal_share, preferred_rows, rank_of
+from mlserve.serving.batching import Waiting, equal_share, is_lone, preferred_rows, rank_of
 from mlserve.serving.caching import Sharing
 from mlserve.serving.holding import Curve, hold_until
 from mlserve.serving.lanes import Lanes
@@ -395,7 +395,11 @@ class BatchingEngine:
         if self._slo is not None:
             rows = sum([waiting.rows for waiting in batch])
             self._ends_s[number] = now_s + self._pacing(loaded).curve.mean_s(rows)
-        self._lanes.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded, number))
+        lanes, queue = self._lanes, loaded.queue
+        left = len(queue) + queue.later_rows + len(self._pieces)
+        has_all = is_lone(len(batch), left, len(self._waiting), lanes.idle, lanes.count)
+        execute = loaded.execute_alone if has_all else loaded.execute
+        lanes.submit(partial(execute, batch), partial(self._after_lane, loaded, number))
 
     def _after_lane(self, loaded: Loaded, number: int, runs: Sequence[Run]) -> None:
         self._ends_s.pop(number, None)

@@ -18,6 +18,8 @@ import numpy as np
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput
+from mlserve.runtime.padding import filled_up
+from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.seam import InferRequest, InputTensor
 
 Shape = tuple[int, ...]
@@ -52,9 +54,13 @@ class _Known:
 
 
 class Intake:
-    """Checks requests against one signature and gathers them; ``is_batchable`` comes from the certificate."""
+    """Checks requests against one signature and gathers them; ``is_batchable`` comes from the certificate.
 
-    def __init__(self, signature: Signature, *, is_batchable: bool) -> None:
+    With ``buckets``, requests of unlike length share a run too.
+    """
+
+    def __init__(self, signature: Signature, *, is_batchable: bool, buckets: LengthBuckets | None = None) -> None:
+        self._buckets = buckets
         self._known = {spec.name: _Known(spec, spec.dtype) for spec in signature.inputs}
         self._names = [spec.name for spec in signature.inputs]
         self._outputs = {spec.name for spec in signature.outputs}
@@ -85,6 +91,8 @@ class Intake:
         lengths = {rows for rows, _ in found.values()}
         if not self._is_batchable or len(lengths) != 1 or 0 in lengths:
             return max(1, *lengths) if lengths else 1, None
+        if self._buckets is not None:
+            return lengths.pop(), self._buckets.key(inputs, {name: tail for name, (_, tail) in found.items()})
         return lengths.pop(), tuple(found[name][1] for name in self._names)
 
     def gather(self, requests: Sequence[InferRequest]) -> dict[str, Array]:
@@ -95,7 +103,23 @@ class Intake:
         if len(self._names) == 1:
             return {self._names[0]: _joined([request.inputs[0] for request in requests])}
         by_name = [{tensor.name: tensor for tensor in request.inputs} for request in requests]
+        row_lengths = self.lengths(requests)
+        if row_lengths is not None and self._buckets is not None:
+            places, longest = self._buckets.places, max(row_lengths)
+            return {
+                name: _joined([tensors[name] for tensors in by_name])
+                if (at := places[name]) is None
+                else filled_up([_joined([tensors[name]]) for tensors in by_name], at, longest)
+                for name in self._names
+            }
         return {name: _joined([tensors[name] for tensors in by_name]) for name in self._names}
+
+    def lengths(self, requests: Sequence[InferRequest]) -> list[int] | None:
+        """How long the rows of each of ``requests`` are, where ``gather`` fills them up; None where all are equal."""
+        if self._buckets is None or len(requests) == 1:
+            return None
+        found = [self._buckets.length_of(request.inputs) for request in requests]
+        return found if min(found) < max(found) else None
 
     def _look_up(self, tensor: InputTensor) -> tuple[int, int, Shape]:
         known = self._known.get(tensor.name)

@@ -12,9 +12,12 @@ import numpy as np
 from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.costs import Costs
+from mlserve.runtime.lone import Lone
 from mlserve.runtime.model import OnnxModel
 from mlserve.runtime.operators import RANDOM
+from mlserve.runtime.padding import Padding
 from mlserve.serving.batching import RowQueue, Waiting, pieces
+from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
 from mlserve.serving.isolating import run_isolated
 from mlserve.serving.seam import Answer, BatchOutputs, InferRequest, ModelState, ModelView, RunTiming
@@ -35,6 +38,12 @@ class Run(msgspec.Struct, gc=False):
             return [Answer(outcome, 0, None, self.batch[0].request.outputs or None)]
         answers: list[Answer | Exception] = []
         start = 0
+        if outcome.lengths is not None:
+            for waiting, length in zip(self.batch, outcome.lengths, strict=True):
+                stop = start + waiting.rows
+                answers.append(Answer(outcome, start, stop, waiting.request.outputs or None, length))
+                start = stop
+            return answers
         for waiting in self.batch:
             stop = start + waiting.rows
             answers.append(Answer(outcome, start, stop, waiting.request.outputs or None))
@@ -67,13 +76,20 @@ class Loaded:
         *,
         digest: str | None = None,
         max_rows: int | None = None,
+        has_buckets: bool = True,
+        lone: Lone | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.digest = digest
         self.certificate = certificate
         self.stages: tuple[str, ...] = ()
-        self.intake = Intake(model.signature, is_batchable=certificate.batchable)
+        padding = certificate.padding
+        is_padded = has_buckets and certificate.batchable and padding is not None and padding.is_inert
+        self._buckets = LengthBuckets(model.signature, padding) if is_padded and padding is not None else None
+        self._padding = "off" if padding is not None and not has_buckets else _shown(padding)
+        self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
+        self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
         self.inline_rows = self.max_rows if certificate.batchable else INLINE_ROWS
@@ -84,6 +100,7 @@ class Loaded:
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())
         self._model = model
+        self._lone = None if lone is None else lone.model
         self._long_runs = 0
 
     @property
@@ -106,6 +123,8 @@ class Loaded:
         """Close a retired version that has nothing left to answer."""
         if self.is_retired and not self.queue and not self.running:
             self._model.close()
+            if self._lone is not None:
+                self._lone.close()
             on_drained, self.on_drained = self.on_drained, None
             if on_drained is not None:
                 on_drained(self)
@@ -118,6 +137,16 @@ class Loaded:
         elif self._long_runs:
             self._long_runs -= 1
 
+    def execute_alone(self, batch: Sequence[Waiting]) -> list[Run]:
+        """``execute`` with all cores, where there is a session for it: for what has the machine to itself."""
+        lone = self._lone
+        if lone is None or len(batch) > 1:
+            return self.execute(batch)
+        try:
+            return [Run(batch, self._run(batch, lone))]
+        except Exception as error:
+            return [Run(batch, error)]
+
     def execute(self, batch: Sequence[Waiting]) -> list[Run]:
         """Run ``batch``: one run of all, or several where some fail; see ``isolating.run_isolated``."""
         return [Run(part, outcome) for part, outcome in run_isolated(batch, self._run, self._check)]
@@ -125,32 +154,35 @@ class Loaded:
     def _check(self, request: InferRequest) -> None:
         self.intake.gather([request])
 
-    def _run(self, batch: Sequence[Waiting]) -> BatchOutputs:
+    def _run(self, batch: Sequence[Waiting], session: OnnxModel | None = None) -> BatchOutputs:
+        model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
         names = _names_asked_for(batch)
         gathered_s = monotonic()
         if batch[0].key is None:
             rows = batch[0].rows
-            outputs = BatchOutputs(self.view, self._model.run(inputs, names), rows, is_sliced=False)
+            outputs = BatchOutputs(self.view, model.run(inputs, names), rows, is_sliced=False)
         else:
             rows = sum([waiting.rows for waiting in batch])
-            arrays = self._run_rows(inputs, rows, names)
+            arrays = self._run_rows(model, inputs, rows, names)
             is_sliced = all([array.shape[:1] == (rows,) for array in arrays.values()])
             if not is_sliced and len(batch) > 1:
                 raise InvalidInput("the model gave another number of rows than it was given")
             outputs = BatchOutputs(self.view, arrays, rows, is_sliced=is_sliced)
+            if self._buckets is not None and self._buckets.outputs:
+                outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
+                outputs.own_axes = self._buckets.outputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 
-    def _run_rows(self, inputs: dict[str, Any], rows: int, names: list[str] | None) -> dict[str, np.ndarray[Any, Any]]:
+    def _run_rows(
+        self, model: OnnxModel, inputs: dict[str, Any], rows: int, names: list[str] | None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         if rows <= self.max_rows:
-            return self._model.run(inputs, names)
+            return model.run(inputs, names)
         ranges = pieces(rows, self.max_rows)
-        runs = [
-            self._model.run({name: array[start:stop] for name, array in inputs.items()}, names)
-            for start, stop in ranges
-        ]
+        runs = [model.run({name: array[start:stop] for name, array in inputs.items()}, names) for start, stop in ranges]
         return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
     def _view(self, model: OnnxModel, versions: tuple[str, ...]) -> ModelView:
@@ -164,9 +196,17 @@ class Loaded:
             digest=self.digest,
             is_batchable=self.certificate.batchable,
             exactness=self.certificate.exactness,
+            padding=self._padding,
+            lone_session=self._lone_shown,
             providers=model.providers,
             max_rows=self.max_rows,
         )
+
+
+def _shown(padding: Padding | None) -> str:
+    if padding is None:
+        return ""
+    return padding.exactness if padding.is_inert else f"refused: {padding.reason}"
 
 
 def _names_asked_for(batch: Sequence[Waiting]) -> list[str] | None:

@@ -16,9 +16,10 @@ import numpy as np
 from mlserve.core.digests import digest_file
 from mlserve.core.settings import Device
 from mlserve.errors import MlserveError
-from mlserve.runtime.certificate import Certificate, certify
+from mlserve.runtime.certificate import Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
 from mlserve.runtime.golden import check_golden, read_golden
+from mlserve.runtime.lone import open_lone
 from mlserve.runtime.model import Arrays, OnnxModel, load_model
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
@@ -60,12 +61,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say."""
+    """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say.
+
+    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none.
+    """
 
     device: Device
     threads: ThreadPlan
     max_batch: int | None
     warmup_s: float
+    length_buckets: bool = True
+    lone_max_bytes: int = 0
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
@@ -82,7 +88,14 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     certificate = fetched.certificate
     if certificate is None or not certificate.holds_for(model.providers[0], model.threads):
         certificate = certify(model, rows=rows, budget_s=options.warmup_s * CERTIFY_SHARE)
+    if options.length_buckets:
+        certificate = with_padding(certificate, model, rows=rows)
     costs = _warmed_up(model, rows, certificate.batchable, wanted, options.warmup_s * (1 - CERTIFY_SHARE))
+    lone = None
+    if options.lone_max_bytes and not costs.is_inline:
+        lone = open_lone(
+            model, fetched.path, device=options.device, plan=options.threads, max_bytes=options.lone_max_bytes
+        )
     return Loaded(
         wanted.name,
         wanted.version,
@@ -91,6 +104,8 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         costs,
         digest=wanted.digest or digest_file(fetched.path),
         max_rows=options.max_batch,
+        has_buckets=options.length_buckets,
+        lone=lone,
     )
 
 

@@ -76,7 +76,14 @@ class Parts:
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
         self.lanes = Lanes(plan.lanes, loop)
-        options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+        options = LoadOptions(
+            settings.device,
+            plan,
+            settings.max_batch,
+            settings.warmup_s,
+            length_buckets=settings.length_buckets == "auto",
+            lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
+        )
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)

@@ -72,7 +72,10 @@ class ModelView(msgspec.Struct):
 
     ``versions`` are those of the same model that can be asked for explicitly, at the time of the call that gave the
     view. ``max_rows`` is what one run takes at most (1: requests run alone). ``labels`` are the class names of outputs
-    that have any. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
+    that have any. ``padding`` is how exactly rows filled up to a common length are answered ("exact", "close"), or why
+    none is filled up; empty where rows have no length. ``lone_session`` is how exactly a second session with all cores
+    answers ("exact"), or why there is none; empty where none was looked for. ``cache`` is for the front ends: the
+    constant parts of answers, kept as long as the version is.
     """
 
     name: str
@@ -85,6 +88,8 @@ class ModelView(msgspec.Struct):
     platform: str = PLATFORM
     is_batchable: bool = False
     exactness: str = "none"
+    padding: str = ""
+    lone_session: str = ""
     providers: tuple[str, ...] = ()
     max_rows: int = 1
     labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
@@ -118,10 +123,11 @@ class BatchOutputs:
 
     ``arrays`` are in graph order; where ``is_sliced``, axis 0 of each is ``rows``, and each answer is a row range.
     ``cache`` is for the front ends' own work on the whole batch, keyed as they like; it dies with the batch.
-    ``timing`` is None where nothing was run for it.
+    ``timing`` is None where nothing was run for it. Where rows were filled up to a common length, ``lengths`` has that
+    of each request's rows before, in order, and ``own_axes`` the axes that are cut back to it, by output.
     """
 
-    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "rows", "timing", "view")
+    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "lengths", "own_axes", "rows", "timing", "view")
 
     def __init__(self, view: ModelView, arrays: dict[str, np.ndarray[Any, Any]], rows: int, *, is_sliced: bool) -> None:
         self.view = view
@@ -129,6 +135,8 @@ class BatchOutputs:
         self.rows = rows
         self.is_sliced = is_sliced
         self.timing: RunTiming | None = None
+        self.lengths: Sequence[int] | None = None
+        self.own_axes: Mapping[str, tuple[int, ...]] = {}
         self.cache: dict[Any, Any] = {}
         self._flat: dict[str, list[Any]] = {}
 
@@ -145,43 +153,60 @@ class BatchOutputs:
 
 
 class AnswerTensor(msgspec.Struct, gc=False):
-    """One output of one answer: rows ``start`` to ``stop`` of a batch's output, or the whole of it (``stop`` None)."""
+    """One output of one answer: rows ``start`` to ``stop`` of a batch's output, or the whole of it (``stop`` None).
+
+    ``length`` is what its rows are cut back to, None where the batch has them as they are.
+    """
 
     name: str
     dtype: DType
     batch: BatchOutputs
     start: int
     stop: int | None
+    length: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
+        if self.length is not None:
+            return self.array().shape
         whole = self.batch.arrays[self.name].shape
         return whole if self.stop is None else (self.stop - self.start, *whole[1:])
 
     def array(self) -> np.ndarray[Any, Any]:
         """This request's part, a view into the batch's array."""
         array = self.batch.arrays[self.name]
-        return array if self.stop is None else array[self.start : self.stop]
+        if self.length is None:
+            return array if self.stop is None else array[self.start : self.stop]
+        own = [slice(self.start, self.stop), *[slice(None)] * (array.ndim - 1)]
+        for at in self.batch.own_axes[self.name]:
+            own[at] = slice(self.length)
+        return array[tuple(own)]
 
     def flat(self) -> list[Any]:
-        """This request's part as flat Python values, a slice of the list that the batch shares."""
-        flat = self.batch.flat(self.name)
-        if self.stop is None:
+        """This request's part as flat Python values, a slice of the list that the batch shares where nothing is cut."""
+        if self.length is not None:
+            array = self.array()
+            flat: list[Any] = (array.astype(np.float32) if array.dtype.kind == "V" else array).ravel().tolist()
             return flat
+        shared = self.batch.flat(self.name)
+        if self.stop is None:
+            return shared
         width = prod(self.batch.arrays[self.name].shape[1:])
-        return flat[self.start * width : self.stop * width]
+        return shared[self.start * width : self.stop * width]
 
 
 class Answer(msgspec.Struct, gc=False):
     """One request's answer: rows ``start`` to ``stop`` of ``batch``, or the whole of it (``stop`` None).
 
-    ``names`` are the outputs asked for, in the order asked; None is all of them in graph order.
+    ``names`` are the outputs asked for, in the order asked; None is all of them in graph order. ``length`` is what rows
+    are cut back to in outputs that are as long as them; None where nothing is.
     """
 
     batch: BatchOutputs
     start: int
     stop: int | None
     names: tuple[str, ...] | None = None
+    length: int | None = None
 
     @property
     def model(self) -> str:
@@ -197,7 +222,15 @@ class Answer(msgspec.Struct, gc=False):
         if self.names is not None:
             by_name = {spec.name: spec for spec in specs}
             specs = tuple(by_name[name] for name in self.names)
-        return [AnswerTensor(spec.name, spec.dtype, self.batch, self.start, self.stop) for spec in specs]
+        if self.length is None:
+            return [AnswerTensor(spec.name, spec.dtype, self.batch, self.start, self.stop) for spec in specs]
+        own = self.batch.own_axes
+        return [
+            AnswerTensor(
+                spec.name, spec.dtype, self.batch, self.start, self.stop, self.length if spec.name in own else None
+            )
+            for spec in specs
+        ]
 
 
 Deliver = Callable[[Answer | Exception], None]

@@ -89,7 +89,14 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
     from mlserve.serving.repository import Repository
 
     plan = plan_for_throughput(usable_cores())
-    options = LoadOptions(settings.device, plan, settings.max_batch, settings.warmup_s)
+    options = LoadOptions(
+        settings.device,
+        plan,
+        settings.max_batch,
+        settings.warmup_s,
+        length_buckets=settings.length_buckets == "auto",
+        lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         lanes = Lanes(plan.lanes, loop)

@@ -75,7 +75,7 @@ def _devices() -> Iterator[Check]:
     try:
         import onnxruntime
 
-        from mlserve.runtime.providers import CPU, CUDA, TENSORRT, missing_for
+        from mlserve.runtime.providers import CPU, CUDA, TENSORRT, how_to_get, missing_for
         from mlserve.runtime.threads import usable_cores
     except ImportError:
         return
@@ -83,7 +83,7 @@ def _devices() -> Iterator[Check]:
     yield Check("device cpu", CPU in available, f"{usable_cores()} cores may be used at once")
     for device, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)):
         missing = missing_for(provider, available)
-        detail = f"not found: {', '.join(missing)}" if missing else provider
+        detail = f"not found: {', '.join(missing)} ({how_to_get(missing)})" if missing else provider
         yield Check(f"device {device}", not missing, detail, needed=False)
 
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from mlserve.errors import Unavailable
-from mlserve.runtime.providers import CPU, CUDA, CUDA_LIBRARIES, DRIVER, OPTIONS, TENSORRT, check_chosen, choose
+from mlserve.runtime.providers import (
+    CPU,
+    CUDA,
+    CUDA_LIBRARIES,
+    DRIVER,
+    FOLDERS,
+    OPTIONS,
+    TENSORRT,
+    TENSORRT_LIBRARIES,
+    check_chosen,
+    choose,
+    how_to_get,
+    open_library,
+)
 
 EVERYTHING = [TENSORRT, CUDA, CPU]
 
@@ -68,3 +84,37 @@ def test_a_silent_fall_back_is_an_error_for_a_device_named_and_not_for_auto() ->
 def test_options_are_text_as_onnxruntime_wants_them() -> None:
     assert all(isinstance(value, str) for options in OPTIONS.values() for value in options.values())
     assert OPTIONS[CUDA]["use_tf32"] == "0"
+
+
+def test_every_library_that_is_missing_has_a_way_to_get_it() -> None:
+    for library in (DRIVER, *CUDA_LIBRARIES, *TENSORRT_LIBRARIES):
+        assert how_to_get([library])
+    with pytest.raises(Unavailable) as caught:
+        choose("cuda", [CPU], with_gpu)
+    assert "libonnxruntime_providers_cuda.so" in caught.value.message
+    assert str(caught.value.hint).startswith("pip install onnxruntime-gpu")
+
+
+def test_a_library_that_pip_installed_counts_although_the_loader_does_not_look_there(tmp_path: Path) -> None:
+    import _ctypes
+
+    folder = tmp_path / FOLDERS[0]
+    folder.mkdir(parents=True)
+    shutil.copy(_ctypes.__file__, folder / "libmade_up.so.13")
+
+    assert open_library("libmade_up.so.13", tmp_path)._name == str(folder / "libmade_up.so.13")
+    with pytest.raises(OSError, match="libnowhere"):
+        open_library("libnowhere.so.13", tmp_path)
+
+
+def test_auto_says_once_that_it_is_the_cpu_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    def without_only(name: str) -> object:
+        return without_gpu(name) if name == "libcufft.so.12" else name
+
+    with caplog.at_level("INFO", "mlserve.runtime.providers"):
+        choose("auto", EVERYTHING, without_only)
+        choose("auto", EVERYTHING, without_only)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "device 'auto' is the CPU here: libcufft.so.12 not found"
+    ]

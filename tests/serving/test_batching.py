@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlserve.serving.batching import RowQueue, Waiting, equal_share, pieces
+from mlserve.serving.batching import RowQueue, Waiting, equal_share, is_lone, pieces
 from mlserve.serving.holding import hold_until
 from mlserve.serving.seam import InferRequest
 
@@ -240,3 +240,15 @@ def test_under_any_stable_load_all_are_answered_soon(seed: int, lanes: int, most
 
     assert len(simulation.waits_s) == 600
     assert max(simulation.waits_s) < 40 * (1e-3 + most * 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("requests", "left", "versions", "idle_lanes"),
+    [(2, 0, 1, 2), (1, 1, 1, 2), (1, 0, 2, 2), (1, 0, 1, 1)],
+    ids=["several", "more-wait", "another-version", "a-lane-is-busy"],
+)
+def test_a_request_is_lone_only_where_nothing_else_waits_or_runs(
+    requests: int, left: int, versions: int, idle_lanes: int
+) -> None:
+    assert is_lone(1, 0, 1, 2, 2)
+    assert not is_lone(requests, left, versions, idle_lanes, 2)

@@ -61,7 +61,7 @@ def _frame(answer: Answer) -> bytes:
     """Model, version, and each output's name, type and shape."""
     batch = answer.batch
     rows = None if answer.stop is None else answer.stop - answer.start
-    key = ("grpc", rows, answer.names)
+    key = ("grpc", rows, answer.names, answer.length)
     frame: bytes | None = batch.cache.get(key)
     if frame is None:
         message = InferResponseMessage(model_name=answer.model, model_version=answer.version)

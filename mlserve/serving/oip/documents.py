@@ -58,6 +58,8 @@ def properties_of(view: ModelView) -> dict[str, str]:
         "digest": view.digest or "",
         "batchable": str(view.is_batchable).lower(),
         "exactness": view.exactness,
+        "padding": view.padding,
+        "lone_session": view.lone_session,
         "providers": ",".join(view.providers),
     }
     return {name: value for name, value in properties.items() if value}

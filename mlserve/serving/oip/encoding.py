@@ -14,7 +14,7 @@ from mlserve.serving.oip.blobs import blob_of
 from mlserve.serving.oip.classification import best_classes
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.plans import Plan, plan_of
-from mlserve.serving.oip.texts import joined, row_texts, whole_text
+from mlserve.serving.oip.texts import array_text, joined, row_texts, whole_text
 from mlserve.serving.seam import Answer, AnswerTensor
 
 
@@ -27,7 +27,7 @@ class Encoded(msgspec.Struct, gc=False):
 
 def encode_plain(answer: Answer) -> bytes:
     """The body for ``answer`` where no id was sent and no output is a blob: what nearly every reply is."""
-    if answer.names is None and answer.stop is not None:
+    if answer.names is None and answer.stop is not None and answer.length is None:
         return _plain_rows(answer, answer.stop)
     return _any(answer, None, None).json
 
@@ -105,6 +105,8 @@ def classes_of(tensor: AnswerTensor, count: int) -> np.ndarray[Any, Any]:
 
 
 def _text(tensor: AnswerTensor) -> bytes:
+    if tensor.length is not None:
+        return array_text(tensor.array(), tensor.dtype)
     if tensor.stop is None:
         return whole_text(tensor.batch, tensor.name, tensor.dtype)
     return joined(row_texts(tensor.batch, tensor.name, tensor.dtype)[tensor.start : tensor.stop])

@@ -40,7 +40,12 @@ def joined(rows: list[bytes]) -> bytes:
 
 def whole_text(batch: BatchOutputs, name: str, dtype: DType) -> bytes:
     """All elements of an output, separated by commas, without brackets."""
-    (text,) = _rows(batch.arrays[name].reshape(1, -1), dtype)
+    return array_text(batch.arrays[name], dtype)
+
+
+def array_text(array: np.ndarray[Any, Any], dtype: DType) -> bytes:
+    """All elements of ``array``, separated by commas, without brackets."""
+    (text,) = _rows(array.reshape(1, -1), dtype)
     return text
 
 

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # ONNX Runtime's Linux builds note what they run in ~/.cache and send it to their makers; nothing made here does.
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: check lint format types test test-all bench bench-peers demo docs dist clean
+.PHONY: check lint format types test test-all bench bench-page bench-peers demo docs dist clean
 .DELETE_ON_ERROR:
 
 check: lint types test
@@ -58,12 +58,16 @@ test-all: $(VENV)/dev ## the tests, slow ones in full
 bench: $(VENV)/dev ## the table of speed against limits and peers, in one run; ARGS=--quick, or ARGS="fastapi minilm"
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-page: bench ## the table, and the measured parts of docs/performance.md written from it
+	@$(BIN)/python -m tests.bench.flame >/dev/null || true  # where py-spy is installed
+	$(BIN)/python -m tests.bench.page
+
 bench-peers: ## installs the peers that make bench measures where it finds them, each into build/bench/peers
 	@test -n "$(PYTHON)" || { echo "this needs Python 3.11 or 3.12 on the PATH" >&2; exit 1; }
 	@$(PYTHON) -m venv build/bench/peers/mosec
-	@build/bench/peers/mosec/bin/python -m pip --disable-pip-version-check install --quiet mosec==0.9.6 onnxruntime==1.31.1 numpy
+	@build/bench/peers/mosec/bin/python -m pip --disable-pip-version-check install --quiet mosec onnxruntime==1.31.1 numpy
 	@$(PYTHON) -m venv build/bench/peers/mlserver
-	@build/bench/peers/mlserver/bin/python -m pip --disable-pip-version-check install --quiet mlserver onnxruntime==1.31.1 numpy
+	@build/bench/peers/mlserver/bin/python -m pip --disable-pip-version-check install --quiet 'mlserver==1.7.1' 'uvloop<0.22' onnxruntime==1.31.1 numpy
 
 docs: $(VENV)/dev ## writes the options and settings into docs/cli.md
 	$(BIN)/python -m tests.options_page

@@ -95,7 +95,7 @@ class _Calls:
             else:
                 self.outcome.failures[verdict] += 1
         elif verdict is RIGHT and self._is_closed_loop:
-            self.outcome.note_early(due_s, now_s, self._counted_from_s)
+            self.outcome.note_early(due_s, now_s, self._counted_from_s, self.end_s)
         if self._is_closed_loop:
             if now_s < self.end_s:
                 self.begin(now_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 
 from mlserve.bench.messages import OK, Message, is_right, learned, received
@@ -15,8 +16,9 @@ from mlserve.bench.outcomes import LOST, WRONG
 from mlserve.errors import Unavailable
 
 _BUFFER_BYTES = 1 << 18
-_CONNECT_S = 10.0
+CONNECT_S = 10.0
 _FINE_S = 3e-3
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 RIGHT = ""
 """The verdict on a reply that is as it must be; any other is the kind of failure."""
 
@@ -71,7 +73,7 @@ class Clients:
         self.disconnect(client)
         host, port = self._address
         try:
-            sock = socket.create_connection(self._address, timeout=_CONNECT_S)
+            sock = self._opened()
         except OSError as error:
             raise Unavailable(f"nobody answers at {host}:{port}: {error.strerror or error}") from error
         sock.setblocking(False)
@@ -80,6 +82,9 @@ class Clients:
         client.held.clear()
         self._by_fd[sock.fileno()] = client
         self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _opened(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=CONNECT_S)
 
     def disconnect(self, client: Client) -> None:
         """Forget the connection of ``client``, and what was under way on it."""
@@ -109,7 +114,7 @@ class Clients:
         request = message.request
         try:
             sent = client.send(request)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             sent = 0
         except OSError:
             return
@@ -127,7 +132,7 @@ class Clients:
         ending = message.ending if message is not None and not client.held else None
         try:
             count = client.recv_into(buffer)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             return None
         except OSError:
             count = 0
@@ -174,14 +179,15 @@ def learn(host: str, port: int, requests: Sequence[bytes]) -> list[Message]:
     Raises Unavailable if nobody answers, InvalidInput if a reply isn't a 200.
     """
     try:
-        with socket.create_connection((host, port), timeout=_CONNECT_S) as sock:
+        with socket.create_connection((host, port), timeout=CONNECT_S) as sock:
             sock.settimeout(60.0)
-            return [learned(request, _alone(sock, request, f"{host}:{port}"), f"{host}:{port}") for request in requests]
+            return [learned(request, alone(sock, request, f"{host}:{port}"), f"{host}:{port}") for request in requests]
     except OSError as error:
         raise Unavailable(f"nobody answers at {host}:{port}: {error.strerror or error}") from error
 
 
-def _alone(sock: socket.socket, request: bytes, where: str) -> bytes:
+def alone(sock: socket.socket, request: bytes, where: str) -> bytes:
+    """The whole reply to ``request`` on a connection where nothing else is under way. Raises Unavailable."""
     sock.sendall(request)
     data = bytearray()
     while received(data) is None:

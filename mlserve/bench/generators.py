@@ -30,7 +30,7 @@ _START_S = 0.3
 class ServerDriver:
     """Load for the server at ``host`` and ``port`` with ``messages``, from ``processes`` generators.
 
-    Over HTTP; with the path of a method in ``grpc``, over gRPC.
+    Over HTTP or, with ``tls``, HTTPS; with the path of a method in ``grpc``, over gRPC.
     """
 
     host: str
@@ -38,13 +38,16 @@ class ServerDriver:
     messages: Sequence[Message]
     processes: int = 1
     grpc: str | None = None
+    tls: bool = False
 
     def run(self, stretch: Stretch, on_turn: Callable[[], None]) -> Outcome:
-        load = Load(self.host, self.port, self.messages, stretch, self.grpc)
+        load = Load(self.host, self.port, self.messages, stretch, self.grpc, self.tls)
         return generate(load, self.processes, on_turn)
 
-    def ceiling(self, stretch: Stretch) -> Outcome:
-        """Each generator has a responder of its own."""
+    def ceiling(self, stretch: Stretch) -> Outcome | None:
+        """Each generator has a responder of its own. None over TLS, which the responder does not speak."""
+        if self.tls:
+            return None
         message = self.messages[0]
         is_grpc = self.grpc is not None
         reply = (message.ending or b"") if is_grpc else constant_reply(message)

@@ -22,6 +22,7 @@ from mlserve.bench.grpc_clients import GrpcClients
 from mlserve.bench.messages import Message
 from mlserve.bench.outcomes import REFUSED, UNANSWERED, Outcome
 from mlserve.bench.stretches import Stretch
+from mlserve.bench.tls_clients import TlsClients
 from mlserve.errors import Unavailable
 
 _TURN_S = 0.1
@@ -31,7 +32,7 @@ _SET_TIMERSLACK = 29
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A stretch of load for one server, over HTTP or, with the path of its method in ``grpc``, over gRPC.
+    """A stretch of load for one server, over HTTP (``tls``: HTTPS) or, with the path of a method in ``grpc``, gRPC.
 
     ``start_s``, on the clock that processes share, is when it begins (0: now).
     """
@@ -41,6 +42,7 @@ class Load:
     messages: Sequence[Message]
     stretch: Stretch
     grpc: str | None = None
+    tls: bool = False
     start_s: float = 0.0
 
 
@@ -79,9 +81,9 @@ def run_load(load: Load, on_turn: Callable[[], None] = lambda: None) -> Outcome:
 
 def _clients(load: Load) -> ClientSet:
     count = load.stretch.concurrency
-    if load.grpc is None:
-        return Clients(load.host, load.port, count)
-    return GrpcClients(load.host, load.port, count, load.grpc)
+    if load.grpc is not None:
+        return GrpcClients(load.host, load.port, count, load.grpc)
+    return (TlsClients if load.tls else Clients)(load.host, load.port, count)
 
 
 class _Generator:
@@ -116,7 +118,7 @@ class _Generator:
                     if client.due_s >= counted_from_s:
                         add(now_s - client.due_s)
                     else:
-                        self._outcome.note_early(client.due_s, now_s, counted_from_s)
+                        self._outcome.note_early(client.due_s, now_s, counted_from_s, end_s)
                 elif verdict is not None:
                     self._fail(verdict, client.due_s)
                 if client.sock is None:
@@ -166,8 +168,7 @@ class _Generator:
         was_asked = client.message is not None
         verdict = self._clients.take(client)
         if verdict is RIGHT:
-            if client.due_s >= self._counted_from_s:
-                self._note(client.due_s, perf_counter())
+            self._note(client.due_s, perf_counter())
         elif verdict is not None:
             self._fail(verdict, client.due_s)
         if client.sock is None:
@@ -178,6 +179,10 @@ class _Generator:
     def _note(self, due_s: float, now_s: float) -> None:
         """Count a right answer of an open loop, or one to what a closed loop has still sent in time."""
         outcome = self._outcome
+        if due_s < self._counted_from_s:
+            if not self._is_open:
+                outcome.note_early(due_s, now_s, self._counted_from_s, self._end_s)
+            return
         outcome.latencies.add(now_s - due_s)
         if now_s > self._end_s:
             if self._is_open:

@@ -15,6 +15,10 @@ from mlserve.bench.stretches import Driver, Stretch
 from mlserve.core.progress import Progress, silent
 
 CEILING_S = 0.5
+CLOSED_DRAIN_S = 30.0
+"""No more than one request a client is under way at the end: a slow model may take its time for it."""
+OPEN_DRAIN_S = 10.0
+"""Behind an overloaded server any number of requests may wait; those that wait longer than this are unanswered."""
 _SETTLE_S = 0.2
 """What a repeat after the first has to warm up: only its connections are new."""
 
@@ -47,12 +51,14 @@ def measure(driver: Driver, plan: Plan, progress: Progress = silent) -> list[Run
                 plan.duration_s / plan.repeats,
                 warmup_s,
                 _due(plan, point, warmup_s, [plan.seed, repeat, number]),
+                drain_s=CLOSED_DRAIN_S if point.rate is None else OPEN_DRAIN_S,
             )
             parts[number].append(driver.run(stretch, steps.turn))
-    ceilings: dict[int, float] = {}
+    ceilings: dict[int, float | None] = {}
     for concurrency in dict.fromkeys(point.concurrency for point in plan.points):
         steps.begin("the generator's own ceiling")
-        ceilings[concurrency] = driver.ceiling(Stretch(concurrency, min(CEILING_S, plan.duration_s), _SETTLE_S)).rps
+        ceiling = driver.ceiling(Stretch(concurrency, min(CEILING_S, plan.duration_s), _SETTLE_S))
+        ceilings[concurrency] = None if ceiling is None else ceiling.rps
     return [
         run_of(
             point,

@@ -46,7 +46,8 @@ class Received:
 
 def post(host: str, port: int, path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
     """A POST of ``body`` on a connection that stays open."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}:{port}", *headers, f"Content-Length: {len(body)}"]
+    shown = f"[{host}]" if ":" in host else host
+    lines = [f"POST {path} HTTP/1.1", f"Host: {shown}:{port}", *headers, f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode() + _END + body
 
 

@@ -60,10 +60,10 @@ class Outcome:
         self.cpu_s += other.cpu_s
         self.across += other.across
 
-    def note_early(self, due_s: float, now_s: float, began_s: float) -> None:
-        """A right answer to what was sent before the stretch began, of which a part lies within."""
+    def note_early(self, due_s: float, now_s: float, began_s: float, end_s: float) -> None:
+        """A right answer to what was sent before the stretch began, of which a part may lie within."""
         if now_s > began_s:
-            self.across += (now_s - began_s) / (now_s - due_s)
+            self.across += (min(now_s, end_s) - began_s) / (now_s - due_s)
 
     def note_late(self, due_s: float, now_s: float, end_s: float) -> None:
         """A right answer, counted as one, to what was sent within the stretch and answered after its end."""

@@ -31,5 +31,8 @@ class Driver(Protocol):
     def run(self, stretch: Stretch, on_turn: Callable[[], None]) -> Outcome:
         """Do ``stretch``; ``on_turn`` is called some times a second. Raises Unavailable if nobody answers."""
 
-    def ceiling(self, stretch: Stretch) -> Outcome:
-        """The same against something that answers at once, with the same bytes: what the generator itself can do."""
+    def ceiling(self, stretch: Stretch) -> Outcome | None:
+        """The same against something that answers at once, with the same bytes: what the generator itself can do.
+
+        None where that cannot be measured.
+        """

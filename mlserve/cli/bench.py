@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -105,7 +106,8 @@ def bench(
     from mlserve.bench.measuring import Plan
     from mlserve.bench.slo import parse_slo
     from mlserve.rows.reading import Roles
-    from mlserve.wiring.benching import Asked, bench_target, default_generators, write_report
+    from mlserve.wiring.benching import bench_target, check_report, default_generators, write_report
+    from mlserve.wiring.targeting import Asked
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     flags = {
@@ -129,6 +131,8 @@ def bench(
         price_per_hour=settings.price_per_hour,
     )
     asked = Asked(rows or 1, data, protocol, Roles(label=label, group=group, key=key, time=time), ignore_extra)
+    if report is not None:
+        check_report(report)
     with out.progress() as progress:
         found = bench_target(
             target,
@@ -143,9 +147,9 @@ def bench(
     if report is not None:
         write_report(found, report)
     made = [] if report is None else [str(report)]
+    for warning in _warnings(found.runs):
+        out.warn(warning)
     out.table(_columns(plan), [_line(run) for run in found.runs], document=found.to_dict(), made=made)
-    for run in found.runs:
-        _warn_of(out, run)
     out.picture([(str(run.point), run.curve_ms()) for run in found.runs])
     if found.passed is False:
         missed = ", ".join(str(run.point) for run in found.runs if not run.is_slo_met)
@@ -208,12 +212,14 @@ def _short(value: float | None) -> str | None:
     return None if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _warn_of(out: Output, run: Run) -> None:
-    if run.is_generator_bound:
-        out.warn(
-            f"at {run.point} the generator reached {run.whole.rps / (run.ceiling_rps or 1):.0%} of its own ceiling "
-            f"({run.ceiling_rps:,.0f} requests/s): the server may be faster than this"
-        )
-    if run.whole.failed:
-        kinds = ", ".join(f"{kind} × {count}" for kind, count in run.whole.failures.most_common())
-        out.warn(f"at {run.point} {run.whole.failed} requests were not answered rightly: {kinds}")
+def _warnings(runs: Sequence[Run]) -> Iterator[str]:
+    """What speaks against taking the figures as they stand."""
+    for run in runs:
+        if run.is_generator_bound:
+            yield (
+                f"at {run.point} the generator reached {run.whole.rps / (run.ceiling_rps or 1):.0%} of its own ceiling "
+                f"({run.ceiling_rps:,.0f} requests/s): the server may be faster than this"
+            )
+        if run.whole.failed:
+            kinds = ", ".join(f"{kind} × {count}" for kind, count in run.whole.failures.most_common())
+            yield f"at {run.point} {run.whole.failed} requests were not answered rightly: {kinds}"

@@ -21,6 +21,7 @@ class Proof:
     meta: str
     charts: Sequence[str] = field(default=())
     table: Sequence[Sequence[str]] = field(default=())
+    table_of: str = "checks"
 
 
 def number(value: Any) -> str:
@@ -70,6 +71,7 @@ def proofs(evidence: Sequence[Fields]) -> list[Proof]:
 def _proof(item: Fields) -> Proof:
     figures = item.get("figures") or {}
     passed = item.get("passed")
+    loads = list(_loads(figures))
     verdict = "measured" if passed is None else "passed" if passed else "failed"
     return Proof(
         kind=str(item.get("kind", "")),
@@ -77,7 +79,8 @@ def _proof(item: Fields) -> Proof:
         figures=[(name.replace("_", " "), number(value)) for name, value in figures.items() if _is_plain(value)],
         meta=", ".join(str(item[key]) for key in ("origin", "measured_at", "measured_by") if item.get(key)),
         charts=list(_charts(figures)),
-        table=list(_checks(figures)),
+        table=loads or list(_checks(figures)),
+        table_of="loads" if loads else "checks",
     )
 
 
@@ -109,6 +112,20 @@ def _checks(figures: Fields) -> Iterator[Sequence[str]]:
         verdict = "passed" if check.get("passed") else "failed" if check.get("is_required", True) else "differs"
         shown = [number(check.get(key)) for key in ("name", "rows", "rows_over", "max_abs")]
         yield (*shown, verdict)
+
+
+def _loads(figures: Fields) -> Iterator[Sequence[str]]:
+    """The loads of a bench, a row each, under a head: closed loops are ``c8``, open loops ``r500``."""
+    loads = {
+        name: load
+        for name, load in figures.items()
+        if isinstance(load, Mapping) and _has_numbers(load, "requests", "errors", "rps")
+    }
+    if loads:
+        yield ("load", "requests", "errors", "requests/s", "p50 ms", "p99 ms")
+    for name, load in loads.items():
+        shown = f"{name[1:]} clients" if name.startswith("c") else f"{name[1:]}/s due"
+        yield (shown, *(number(load.get(key)) for key in ("requests", "errors", "rps", "p50_ms", "p99_ms")))
 
 
 def _has_numbers(figures: Fields, *names: str) -> bool:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any
 
 from mlserve.core.plugins import missing_extra
 from mlserve.report.figures import number, size, tensor
 
 
+def check_available() -> None:
+    """Raises MissingExtra where jinja2 is not installed."""
+    if find_spec("jinja2") is None:
+        raise missing_extra("jinja2", "report")
+
+
 def render_page(template: str, values: Mapping[str, Any]) -> str:
     """``template``, of this package, filled with ``values``. Raises MissingExtra where jinja2 is not installed."""
-    try:
-        import jinja2
-    except ModuleNotFoundError as error:
-        raise missing_extra("jinja2", "report") from error
+    check_available()
+    import jinja2
+
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.ChainableUndefined, trim_blocks=True, loader=jinja2.FunctionLoader(_source)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -31,17 +31,28 @@ FEW, MANY = 1, 32
 SIZES = (MANY, 8)
 """With a few rows, reading the weights is most of the time; only with many does it show what a row more costs."""
 
+BETWEEN = (2, 4, 8, 16)
+"""Sizes tried between one row and many: where a row becomes as cheap as it gets is seldom on the line through both."""
+
+NEAR = 1.05
+"""A row is as cheap as it gets within this factor; a larger batch then only keeps its requests waiting longer."""
+
 REPEATS = 15
 WARM_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """``alpha_s`` a run, ``beta_s`` a row more; the time of a model with control flow is known only for what ran."""
+    """``alpha_s`` a run, ``beta_s`` a row more; the time of a model with control flow is known only for what ran.
+
+    ``knee_rows`` is the smallest batch in which a row was as cheap as in any; None where that is not known, or where a
+    row still became cheaper in the largest batch that was tried.
+    """
 
     alpha_s: float
     beta_s: float
     has_control_flow: bool
+    knee_rows: int | None = None
 
     @property
     def is_inline(self) -> bool:
@@ -54,6 +65,8 @@ class Costs:
         >>> Costs(alpha_s=0.001, beta_s=0.009, has_control_flow=False).useful_rows()
         2
         """
+        if self.knee_rows is not None and not self.is_inline:
+            return self.knee_rows
         if self.beta_s <= 0.0:
             return MAX_ROWS
         enough = self.alpha_s / (FIXED_SHARE * self.beta_s)
@@ -82,22 +95,52 @@ def measure(
     one = {name: array[:FEW] for name, array in inputs.items()} if batchable else dict(inputs)
     has_control_flow = not CONTROL_FLOW.isdisjoint(model.operators)
     deadline_s = clock() + budget_s
-    one_s = _timed(model, one, deadline_s, clock)
+    ones_s = _times(model, one, deadline_s, clock)
+    one_s = median(ones_s)
     if not batchable:
         return Costs(one_s, 0.0, has_control_flow)
     left_s = deadline_s - clock()
     many = next((size for size in SIZES if size * one_s <= left_s), None)
     if many is None:
         return Costs(0.0, one_s, has_control_flow)
-    many_s = _timed(model, {name: array[:many] for name, array in inputs.items()}, deadline_s, clock)
+    manys_s = _times(model, _first(inputs, many), deadline_s, clock)
+    many_s = median(manys_s)
     beta_s = max(0.0, (many_s - one_s) / (many - FEW))
-    return Costs(max(0.0, one_s - beta_s), beta_s, has_control_flow)
+    costs = Costs(max(0.0, one_s - beta_s), beta_s, has_control_flow)
+    if costs.is_inline:
+        return costs
+    return replace(costs, knee_rows=_knee(model, inputs, {FEW: min(ones_s), many: min(manys_s)}, deadline_s, clock))
 
 
-def _timed(
+def _knee(
+    model: OnnxModel,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    known_s: Mapping[int, float],
+    deadline_s: float,
+    clock: Callable[[], float],
+) -> int | None:
+    """The smallest batch in which a row is as cheap as it gets; its runs are the warm-up of these sizes too.
+
+    By the quickest run of each size, so that a machine that is busy with something else bends nothing.
+    """
+    row_s = {rows: seconds / rows for rows, seconds in known_s.items()}
+    largest = max(row_s)
+    for rows in BETWEEN:
+        if rows < largest and clock() < deadline_s:
+            row_s[rows] = min(_times(model, _first(inputs, rows), deadline_s, clock)) / rows
+    enough = NEAR * min(row_s.values())
+    knee = min(rows for rows, seconds in row_s.items() if seconds <= enough)
+    return None if knee == largest else knee
+
+
+def _first(inputs: Mapping[str, np.ndarray[Any, Any]], rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: array[:rows] for name, array in inputs.items()}
+
+
+def _times(
     model: OnnxModel, inputs: Mapping[str, np.ndarray[Any, Any]], deadline_s: float, clock: Callable[[], float]
-) -> float:
-    """The median time of a run, the first ones not counted; as few as one run where the time is up."""
+) -> list[float]:
+    """How long runs take, the first ones not counted; as few as one run where the time is up."""
     times: list[float] = []
     for _ in range(WARM_RUNS + REPEATS):
         start = clock()
@@ -106,4 +149,4 @@ def _timed(
         times.append(end - start)
         if end > deadline_s:
             break
-    return median(times[WARM_RUNS:] or times[-1:])
+    return times[WARM_RUNS:] or times[-1:]

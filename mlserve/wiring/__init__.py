@@ -5,7 +5,7 @@
 registering   a model file becomes a version: signature, load, certificate, golden rows, commit, evidence
 predicting    a ref, a file or a server's URL becomes something that answers rows
 serving       names and files become a running server
-benching      load for a server, or for a model in this process (calling)
+benching      load for what a target names (targeting): a server, or a model in this process (calling)
 checking      what ``mlserve doctor`` looks at
 starting      what ``mlserve init`` makes
 waiting       ``promote --wait``: until every live server has swapped

@@ -1,48 +1,22 @@
-"""``mlserve bench``: load for whatever a target names, judged, and kept as evidence and as a report.
-
-URL of a server   ─► HTTP with JSON or binary tensors, or gRPC        the answers learnt first, each alone
-ref or .onnx file ─► the batching engine in this process, no sockets
-"""
+"""``mlserve bench``: load for whatever a target names, judged, and kept as evidence and as a report."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
-from mlserve.bench.asking import DISTINCT, Arrays, Protocol, requests_of, rowwise
 from mlserve.bench.measuring import Plan, measure
-from mlserve.bench.runs import Run
-from mlserve.bench.stretches import Driver
+from mlserve.bench.runs import Point, Run
 from mlserve.core.files import replacing
 from mlserve.core.progress import Progress, silent
-from mlserve.core.tensors import Signature
 from mlserve.errors import InvalidInput, UsageError
-from mlserve.wiring.connecting import App, connect, settings_in_force
-from mlserve.wiring.predicting import is_path
-from mlserve.wiring.remote import RemoteModel, is_url, parse_url
-
-if TYPE_CHECKING:
-    from mlserve.rows.reading import Roles
+from mlserve.wiring.connecting import App, connect
+from mlserve.wiring.targeting import Asked, opened
 
 KIND = "bench"
-GRPC = "grpc://"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What to ask a target: ``rows`` a request, of the file ``data`` or made up; ``protocol`` None is the usual."""
-
-    rows: int = 1
-    data: Path | None = None
-    protocol: Protocol | None = None
-    roles: Roles | None = None
-    ignore_extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +30,7 @@ class BenchReport:
     machine: Mapping[str, Any]
     digest: str | None = None
     data_digest: str | None = None
-    recorded: bool = field(default=False)
+    recorded: bool = False
 
     @property
     def passed(self) -> bool | None:
@@ -81,17 +55,6 @@ class BenchReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A driver for a target, and what is known of what answers."""
-
-    driver: Driver
-    protocol: str
-    rows: int
-    digest: str | None
-    data_digest: str | None
-
-
 def bench_target(
     target: str,
     plan: Plan,
@@ -108,12 +71,12 @@ def bench_target(
     Raises UsageError, NotFound, Unavailable, and InvalidInput for rows that the model does not take.
     """
     flags = flags or {}
-    with _opened(target, asked, generators, flags, config_file) as found:
+    with opened(target, asked, generators, flags, config_file) as found:
         if record and found.digest is None:
             raise UsageError(
                 f"'{target}' is no version of a registry: there is nothing to keep evidence of", hint="without --record"
             )
-        plan = _with_rows(plan, found.rows)
+        plan = replace(plan, rows=found.rows)
         report = BenchReport(
             target,
             found.protocol,
@@ -127,6 +90,15 @@ def bench_target(
         return report
     with connect(config_file, flags=flags, registry=flags.get("registry")) as app:
         return _recorded(app, report)
+
+
+def check_report(file: Path) -> None:
+    """Refuse a report that could not be written, before the work. Raises MissingExtra, InvalidInput."""
+    from mlserve.report.page import check_available
+
+    check_available()
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise InvalidInput(f"cannot write '{file}': {'it is a folder' if file.is_dir() else 'no such folder'}")
 
 
 def write_report(report: BenchReport, file: Path) -> None:
@@ -152,126 +124,6 @@ def machine() -> dict[str, Any]:
     return {"cores": usable_cores(), "machine": _processor(), "python": platform.python_version()}
 
 
-@contextmanager
-def _opened(
-    target: str, asked: Asked, generators: int, flags: Mapping[str, Any], config_file: Path | None
-) -> Iterator[_Target]:
-    if target.startswith(GRPC):
-        yield _opened_grpc(target, asked, generators)
-    elif is_url(target):
-        yield _opened_http(target, asked, generators)
-    else:
-        with _opened_here(target, asked, flags, config_file) as found:
-            yield found
-
-
-def _opened_http(target: str, asked: Asked, generators: int) -> _Target:
-    from mlserve.bench.clients import learn
-    from mlserve.bench.generators import ServerDriver
-
-    protocol: Protocol = asked.protocol or "json"
-    if protocol == "grpc":
-        raise UsageError(f"'{target}' is no address of a gRPC server", hint="grpc://HOST:PORT/NAME")
-    address = parse_url(target)
-    parts = urlsplit(address.base)
-    if parts.scheme != "http":
-        raise UsageError(f"'{target}': load goes over plain HTTP only", hint="http://HOST:PORT")
-    host, port = parts.hostname or "", parts.port or 80
-    remote = RemoteModel(address)
-    try:
-        signature = remote.signature()
-        inputs, data_digest = _inputs(signature, asked)
-        path = f"{remote.path}/infer"
-        requests = list(requests_of(inputs, signature, protocol, host, port, path))
-        digest = remote.digest
-    finally:
-        remote.close()
-    messages = _taking_the_rows(asked, lambda: learn(host, port, requests))
-    return _Target(ServerDriver(host, port, messages, generators), protocol, _rows(inputs[0]), digest, data_digest)
-
-
-def _opened_grpc(target: str, asked: Asked, generators: int) -> _Target:
-    from mlserve.bench.generators import ServerDriver
-    from mlserve.bench.grpc_messages import INFER, infer_request
-    from mlserve.wiring.grpc_remote import GrpcModel
-
-    if asked.protocol not in (None, "grpc"):
-        raise UsageError(f"'{target}' is asked over gRPC, not with --protocol {asked.protocol}")
-    remote = GrpcModel(target)
-    try:
-        signature, digest = remote.signature()
-        inputs, data_digest = _inputs(signature, asked)
-        dtypes = {spec.name: spec.dtype for spec in signature.inputs}
-        requests = [infer_request(remote.model, remote.version, arrays, dtypes) for arrays in inputs]
-        messages = _taking_the_rows(asked, lambda: remote.learn(requests))
-    finally:
-        remote.close()
-    driver = ServerDriver(remote.host, remote.port, messages, generators, INFER)
-    return _Target(driver, "grpc", _rows(inputs[0]), digest, data_digest)
-
-
-@contextmanager
-def _opened_here(target: str, asked: Asked, flags: Mapping[str, Any], config_file: Path | None) -> Iterator[_Target]:
-    from mlserve.wiring.calling import calling
-
-    if asked.protocol is not None:
-        raise UsageError(f"--protocol {asked.protocol} needs a server, and '{target}' is run in this process")
-    with _file_of(target, flags, config_file) as (path, digest):
-        settings = settings_in_force(flags, config_file).settings.serve
-        with calling(path, settings) as driver:
-            inputs, data_digest = _inputs(driver.signature, asked)
-            _taking_the_rows(asked, lambda: driver.learn([dict(arrays) for arrays in inputs]))
-            yield _Target(driver, "in process", _rows(inputs[0]), digest, data_digest)
-
-
-@contextmanager
-def _file_of(target: str, flags: Mapping[str, Any], config_file: Path | None) -> Iterator[tuple[Path, str | None]]:
-    """The model's file, and its digest where it is a version of the registry."""
-    if is_path(target):
-        yield Path(target), None
-        return
-    from mlserve.core.refs import parse_ref
-    from mlserve.registry.versions import get_version
-
-    with connect(config_file, flags=flags, registry=flags.get("registry")) as app:
-        version = get_version(app.store, parse_ref(target))
-        yield app.artefacts.open_local(version.manifest, None), version.digest
-
-
-def _inputs(signature: Signature, asked: Asked) -> tuple[list[Arrays], str | None]:
-    """The arrays of each request, and the digest of the file that they come from."""
-    from mlserve.rows.reading import Roles, open_rows
-    from mlserve.runtime.samples import synthetic_inputs
-
-    if asked.data is None:
-        made = synthetic_inputs(signature, asked.rows * DISTINCT, seed=0)
-        return list(islice(rowwise(made, asked.rows), DISTINCT)), None
-    source = open_rows(asked.data, signature, roles=asked.roles or Roles(), ignore_extra=asked.ignore_extra)
-    found = [batch.inputs for batch in islice(source.batches(asked.rows), DISTINCT)]
-    if not found:
-        raise InvalidInput(f"'{asked.data}' has no rows")
-    return list(found), source.digest
-
-
-def _taking_the_rows(asked: Asked, learn: Any) -> Any:
-    """What ``learn`` gives. Rows that were made up may mean nothing to a model: then real ones are asked for."""
-    try:
-        return learn()
-    except InvalidInput as error:
-        if asked.data is None:
-            raise InvalidInput(f"the rows made up for it are refused: {error.message}", hint="--input DATA") from error
-        raise
-
-
-def _rows(arrays: Arrays) -> int:
-    lengths = {len(array) for array in arrays.values() if array.ndim}
-    return lengths.pop() if len(lengths) == 1 else 1
-
-
-def _with_rows(plan: Plan, rows: int) -> Plan:
-    return replace(plan, rows=rows)
-
-
 def _recorded(app: App, report: BenchReport) -> BenchReport:
     from mlserve.core.evidence import Evidence, tool_versions
     from mlserve.registry.evidencing import add_evidence
@@ -293,20 +145,27 @@ def _recorded(app: App, report: BenchReport) -> BenchReport:
 
 def _figures(report: BenchReport) -> dict[str, Any]:
     """What gates may ask for: ``c8.p99_ms`` of a closed loop of 8 clients, ``r500.goodput_rps`` at 500 a second."""
-    named = {
-        f"c{run.point.concurrency}" if run.point.rate is None else f"r{run.point.rate:g}": run for run in report.runs
-    }
+    named = {_name(run.point, report.runs): run for run in report.runs}
     figures: dict[str, Any] = {
         "protocol": report.protocol,
         "rows": report.plan.rows,
         "slo": report.plan.slo.text if report.plan.slo else None,
-        **{key: value for key, value in report.machine.items()},
+        **report.machine,
     }
     for name, run in named.items():
         kept = ("requests", "errors", "rps", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "goodput_rps", "cost_per_million")
         document = run.to_dict()
         figures[name] = {key: document[key] for key in kept}
     return figures
+
+
+def _name(point: Point, runs: Sequence[Run]) -> str:
+    """A load's name among the figures: no dots, for those reach into objects, and its clients where rates repeat."""
+    if point.rate is None:
+        return f"c{point.concurrency}"
+    name = f"r{point.rate:g}".replace(".", "_")
+    is_alone = sum(run.point.rate == point.rate for run in runs) == 1
+    return name if is_alone else f"{name}c{point.concurrency}"
 
 
 def _processor() -> str:

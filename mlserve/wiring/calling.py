@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlserve.bench.stretches import Stretch
     from mlserve.core.settings import ServeSettings
     from mlserve.serving.engine import BatchingEngine
-    from mlserve.serving.seam import Answer, InferRequest
+    from mlserve.serving.seam import Answer, InferRequest, ModelView
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 NAME = "model"
@@ -31,24 +31,25 @@ NAME = "model"
 class CallDriver:
     """A model and its engine, on an event loop of their own that runs only while there is load."""
 
-    def __init__(self, runner: asyncio.Runner, engine: BatchingEngine, signature: Signature) -> None:
-        self._runner = runner
-        self._engine = engine
-        self.signature = signature
+    def __init__(self, runner: asyncio.Runner, engine: BatchingEngine, view: ModelView) -> None:
+        self.runner = runner
+        self.engine = engine
+        self.view = view
+        self.signature = view.signature
         self._requests: list[InferRequest] = []
         self._expected: list[list[np.ndarray[Any, Any]]] = []
 
     def learn(self, inputs: Sequence[Arrays]) -> None:
         """Take ``inputs`` for the requests, with the answers that each gets alone. Raises what the model refuses."""
         self._requests = [_request(self.signature, arrays) for arrays in inputs]
-        self._expected = [self._runner.run(self._alone(request)) for request in self._requests]
+        self._expected = [self.runner.run(self._alone(request)) for request in self._requests]
 
     def run(self, stretch: Stretch, on_turn: Callable[[], None]) -> Outcome:
-        return self._runner.run(run_calls(self._ask, stretch, on_turn))
+        return self.runner.run(run_calls(self._ask, stretch, on_turn))
 
     def ceiling(self, stretch: Stretch) -> Outcome:
-        loop = self._runner.get_loop()
-        return self._runner.run(run_calls(lambda number, done: _soon(loop, done, RIGHT), stretch))
+        loop = self.runner.get_loop()
+        return self.runner.run(run_calls(lambda number, done: _soon(loop, done, RIGHT), stretch))
 
     def _ask(self, number: int, done: Callable[[str], None]) -> None:
         at = number % len(self._requests)
@@ -61,9 +62,9 @@ class CallDriver:
                 done(RIGHT if _is_right(answer, expected) else WRONG)
 
         try:
-            self._engine.infer(self._requests[at], deliver)
+            self.engine.infer(self._requests[at], deliver)
         except MlserveError as error:
-            _soon(self._runner.get_loop(), done, _kind(error))
+            _soon(self.runner.get_loop(), done, _kind(error))
 
     async def _alone(self, request: InferRequest) -> list[np.ndarray[Any, Any]]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -74,7 +75,7 @@ class CallDriver:
             else:
                 future.set_result(answer)
 
-        self._engine.infer(request, deliver)
+        self.engine.infer(request, deliver)
         return [output.array().copy() for output in (await future).outputs]
 
 
@@ -107,7 +108,7 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
                 max_queue_rows=settings.max_queue_rows,
                 max_delay_s=settings.max_delay_ms / 1e3,
             )
-            yield CallDriver(runner, engine, engine.view(NAME).signature)
+            yield CallDriver(runner, engine, engine.view(NAME))
         finally:
             lanes.close(timeout_s=1.0)
 

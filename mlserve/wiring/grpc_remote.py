@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mlserve.bench import http2
-from mlserve.bench.grpc_messages import INFER, METADATA, model_request, signature_of
+from mlserve.bench.grpc_messages import INFER, METADATA, metadata_request, signature_of
 from mlserve.bench.messages import Message
 from mlserve.core.tensors import Signature
 from mlserve.errors import (
@@ -48,11 +48,7 @@ class GrpcModel:
 
     def signature(self) -> tuple[Signature, str | None]:
         """What the model takes and gives, and its digest where the server says it. Raises NotFound, Unavailable."""
-        metadata = self._call(METADATA, model_request(self.model, self.version))
-        try:
-            return signature_of(metadata)
-        except (ValueError, IndexError, KeyError) as error:
-            raise Unavailable(f"'{self._where}' does not speak the Open Inference Protocol") from error
+        return signature_of(self._call(METADATA, metadata_request(self.model, self.version)))
 
     def learn(self, requests: Sequence[bytes]) -> list[Message]:
         """Each request with the answer that it gets alone. Raises what the server answers instead."""

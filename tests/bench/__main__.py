@@ -17,11 +17,11 @@ import sys
 from datetime import UTC, datetime
 
 from mlserve.wiring.benching import machine
-from tests.bench import rows_heavy, rows_tabular
+from tests.bench import rows_budget, rows_heavy, rows_open, rows_tabular
 from tests.bench.pairs import FOLDER, Bench
 from tests.bench.table import as_markdown, as_text
 
-TOPICS = (*rows_tabular.TOPICS, *rows_heavy.TOPICS)
+TOPICS = (*rows_tabular.TOPICS, *rows_heavy.TOPICS, *rows_open.TOPICS, *rows_budget.TOPICS)
 
 
 def main() -> None:
@@ -37,14 +37,23 @@ def main() -> None:
         int(os.environ.get("BENCH_ROUNDS", rounds)), float(os.environ.get("BENCH_SECONDS", seconds)), quick=asked.quick
     )
     chosen = [topic for topic in TOPICS if not asked.topics or topic.name in asked.topics]
-    began = datetime.now(UTC)
+    began, load = datetime.now(UTC), os.getloadavg()[0]
     lines = [line for topic in chosen for line in topic.run(bench)]
     print(as_text(lines))
-    about = {"began": began.isoformat(), "rounds": bench.rounds, "seconds": bench.seconds, "machine": machine()}
+    about = {
+        "command": " ".join(["python -m tests.bench", *sys.argv[1:]]),
+        "began": began.isoformat(),
+        "load": load,
+        "rounds": bench.rounds,
+        "seconds": bench.seconds,
+        "machine": machine(),
+    }
     FOLDER.mkdir(parents=True, exist_ok=True)
     whole = {**about, "lines": [line.to_dict() for line in lines]}
-    (FOLDER / "table.json").write_text(json.dumps(whole, indent=2) + "\n")
-    (FOLDER / "table.md").write_text(as_markdown(lines) + "\n")
+    # Only a whole run is for the page.
+    name = "part" if asked.quick or asked.topics else "table"
+    (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=2) + "\n")
+    (FOLDER / f"{name}.md").write_text(as_markdown(lines) + "\n")
     print(f"{bench.rounds} pairs of {bench.seconds:g} s each on {about['machine']}: {FOLDER}/*.json", file=sys.stderr)
 
 

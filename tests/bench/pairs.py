@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -87,23 +88,27 @@ class Topic:
 
 def fill(line: Line, pairs: Sequence[tuple[Figures, Figures]], figure: Callable[[Figures], float]) -> None:
     """``line`` as the ratios ours / theirs of a figure of these pairs."""
-    line.ratios = [figure(ours) / figure(theirs) for ours, theirs in pairs]
-    line.ours = statistics.median(figure(ours) for ours, _ in pairs)
-    line.theirs = statistics.median(figure(theirs) for _, theirs in pairs)
-    line.errors = sum(ours.errors + theirs.errors for ours, theirs in pairs)
+    errors = sum(ours.errors + theirs.errors for ours, theirs in pairs)
+    fill_numbers(line, [(figure(ours), figure(theirs)) for ours, theirs in pairs], errors)
 
 
 def fill_inverse(line: Line, pairs: Sequence[tuple[Figures, Figures]], figure: Callable[[Figures], float]) -> None:
     """``line`` as the ratios theirs / ours: for figures that are better when they are small."""
     fill(line, pairs, figure)
-    line.ratios = [1 / ratio for ratio in line.ratios]
+    line.ratios = [_ratio(figure(theirs), figure(ours)) for ours, theirs in pairs]
 
 
 def fill_numbers(line: Line, pairs: Sequence[tuple[float, float]], errors: int = 0) -> None:
-    """``line`` as the ratios of plain numbers."""
-    line.ratios = [ours / theirs for ours, theirs in pairs]
+    """``line`` as the ratios of plain numbers. Raises NotAvailable where one side has none."""
+    line.ratios = [_ratio(ours, theirs) for ours, theirs in pairs]
     line.ours, line.theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     line.errors = errors
+
+
+def _ratio(ours: float, theirs: float) -> float:
+    if math.isnan(ours) or math.isnan(theirs) or theirs == 0:
+        raise NotAvailable("in one of the pairs nothing was answered: more BENCH_SECONDS")
+    return ours / theirs
 
 
 def rps(found: Figures) -> float:

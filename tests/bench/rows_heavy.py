@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from mlserve.bench.arrivals import Arrivals, arrivals
 from mlserve.bench.asking import Protocol, requests_of
 from mlserve.bench.messages import post
 from mlserve.core.dtypes import DType
@@ -20,7 +19,6 @@ from mlserve.core.files import replacing
 from mlserve.core.tensors import Signature, TensorSpec
 from tests.bench import models
 from tests.bench.pairs import Bench, Topic, fill, fill_inverse, fill_numbers, p50, p99, rps
-from tests.bench.rows_tabular import ours
 from tests.bench.servers import ALL_CORES, HOST, Figures, Server, learned, mlserve, module, started
 from tests.bench.table import Demand, Line
 
@@ -29,7 +27,6 @@ TEXT = Signature(
 )
 PICTURE = Signature((TensorSpec("image", DType.FLOAT32, ("batch", *models.IMAGE)),), ())
 HEAVY_WARMUP_S = 0.5
-SLO_MS = 250.0
 
 
 def asked(
@@ -95,13 +92,13 @@ def cnn_json_against_fastapi(bench: Bench, lines: list[Line]) -> None:
         mine = stack.enter_context(served(path, PICTURE, inputs))
         handlers = [stack.enter_context(_handler(path, processes, inputs)) for processes in (1, 2)]
         for line, concurrency in zip(lines, (16, 1), strict=True):
-            tries = [(one.name, partial(_rps_of, one, concurrency, _long(bench))) for one in handlers]
+            tries = [(one.name, partial(_rps_of, one, concurrency, long(bench))) for one in handlers]
             better = bench.best(f"FastAPI at {concurrency}", tries)
             theirs = next(one for one in handlers if one.name == better)
             pairs = bench.pairs(
                 f"CNN as JSON at {concurrency}",
-                lambda: mine.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
-                lambda: theirs.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: mine.load(concurrency, long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: theirs.load(concurrency, long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
             )
             fill(line, pairs, rps)
             line.note = better
@@ -128,8 +125,8 @@ def mixed_lengths(bench: Bench, lines: list[Line]) -> None:
         off = stack.enter_context(served(path, TEXT, inputs, length_buckets="off"))
         pairs = bench.pairs(
             "MiniLM, mixed lengths at 32",
-            lambda: on.load(32, _long(bench), warmup_s=HEAVY_WARMUP_S),
-            lambda: off.load(32, _long(bench), warmup_s=HEAVY_WARMUP_S),
+            lambda: on.load(32, long(bench), warmup_s=HEAVY_WARMUP_S),
+            lambda: off.load(32, long(bench), warmup_s=HEAVY_WARMUP_S),
         )
         fill(lines[0], pairs, rps)
         fill(lines[1], pairs, p99)
@@ -144,61 +141,13 @@ def lone_request(bench: Bench, lines: list[Line]) -> None:
         for concurrency, line in zip((1, 16), lines, strict=True):
             pairs = bench.pairs(
                 f"MiniLM at {concurrency}, with and without a second session",
-                lambda: on.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
-                lambda: off.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: on.load(concurrency, long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
+                lambda: off.load(concurrency, long(bench), warmup_s=HEAVY_WARMUP_S),  # noqa: B023
             )
             if concurrency == 1:
                 fill_inverse(line, pairs, p50)
             else:
                 fill(line, pairs, rps)
-
-
-def open_loop(bench: Bench, lines: list[Line]) -> None:
-    inputs = list(models.sentences(64, np.full(64, 32)))
-    path = models.minilm()
-    with ExitStack() as stack:
-        slo = stack.enter_context(served(path, TEXT, inputs, slo=f"p99={SLO_MS:g}ms"))
-        window = stack.enter_context(served(path, TEXT, inputs, max_delay_ms="2"))
-        capacity = slo.load(32, max(bench.seconds, 1.0), warmup_s=HEAVY_WARMUP_S).rps
-        bench.raw.append({"what": "capacity", "rps": capacity})
-        kinds: tuple[Arrivals, ...] = ("poisson", "bursty")
-        for kind, line in zip(kinds, lines, strict=False):
-            pairs = _open_pairs(bench, f"open loop, {kind} at 70 %", kind, 0.7 * capacity, slo, window)
-            goodput = [(_goodput(one), _goodput(other)) for one, other in pairs]
-            fill_numbers(line, goodput)
-            refused = sum(one.errors for one, _ in pairs)
-            line.note = f"{0.7 * capacity:.0f}/s, p99={SLO_MS:g}ms" + (f", {refused} refused" if refused else "")
-        low = _open_pairs(bench, "open loop, poisson at 10 %", "poisson", 0.1 * capacity, slo, window)
-        fill_inverse(lines[2], low, p99)
-
-
-def open_loop_tabular(bench: Bench, lines: list[Line]) -> None:
-    model = models.tabular()
-    with ours(model, slo="p99=20ms") as slo, ours(model, max_delay_ms="2") as window:
-        low = _open_pairs(bench, "tabular open loop, poisson at 2 000/s", "poisson", 2000.0, slo, window)
-        fill_inverse(lines[0], low, p99)
-
-
-def _open_pairs(
-    bench: Bench, what: str, kind: Arrivals, rate: float, slo: Server, window: Server
-) -> list[tuple[Figures, Figures]]:
-    seeds = iter(range(1000))
-    due = None
-
-    def schedule() -> object:
-        """A new one for each pair, the same for both of it."""
-        return arrivals(kind, rate, _long(bench) + HEAVY_WARMUP_S, np.random.default_rng(next(seeds) // 2))
-
-    def load(server: Server) -> Figures:
-        nonlocal due
-        due = schedule()
-        return server.load(256, _long(bench), due=due, warmup_s=HEAVY_WARMUP_S)
-
-    return bench.pairs(what, lambda: load(slo), lambda: load(window))
-
-
-def _goodput(found: Figures) -> float:
-    return found.outcome.latencies.within(SLO_MS / 1e3) / found.outcome.took_s
 
 
 def _against_bare(
@@ -208,7 +157,7 @@ def _against_bare(
     seen: list[Figures] = []
 
     def ours() -> float:
-        seen.append(mine.load(concurrency, _long(bench), warmup_s=HEAVY_WARMUP_S))
+        seen.append(mine.load(concurrency, long(bench), warmup_s=HEAVY_WARMUP_S))
         return seen[-1].rps
 
     pairs = bench.pairs(what, ours, alone)
@@ -218,7 +167,7 @@ def _against_bare(
         fill_numbers(lines[1], [(one.p99_ms, one.p50_ms) for one in seen], sum(one.errors for one in seen))
 
 
-def _long(bench: Bench) -> float:
+def long(bench: Bench) -> float:
     """Heavy models answer few requests a second: a p99 needs some."""
     return bench.seconds if bench.quick else 2 * bench.seconds
 
@@ -265,19 +214,5 @@ TOPICS: Sequence[Topic] = (
             Line("MiniLM, 16 clients: rows/s", "without the second session", Demand(0.97), "/s"),
         ],
         lone_request,
-    ),
-    Topic(
-        "open-loop",
-        [
-            Line("MiniLM, open loop at 70 %, Poisson: goodput", "a fixed window of 2 ms", Demand(1.0), "/s"),
-            Line("MiniLM, open loop at 70 %, bursty: goodput", "a fixed window of 2 ms", Demand(1.0), "/s"),
-            Line("MiniLM, open loop at 10 %: p99, theirs / ours", "a fixed window of 2 ms", Demand(1.0), "ms"),
-        ],
-        open_loop,
-    ),
-    Topic(
-        "open-loop-tabular",
-        [Line("tabular, open loop at 2 000/s: p99, theirs / ours", "a fixed window of 2 ms", Demand(1.0), "ms")],
-        open_loop_tabular,
     ),
 )

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from mlserve.bench import http2
+from mlserve.bench.generators import ServerDriver
 from mlserve.bench.grpc_messages import INFER, infer_request
 from mlserve.bench.messages import Message, post_json
+from mlserve.bench.stretches import Stretch
 from mlserve.core.dtypes import DType
 from mlserve.wiring.grpc_remote import GrpcModel
-from tests.bench import models
+from tests.bench import models, peers
 from tests.bench.pairs import Bench, Topic, cpu, fill, fill_inverse, fill_numbers, p99, rps
 from tests.bench.servers import (
     ALL_CORES,
@@ -31,6 +33,7 @@ from tests.bench.servers import (
 )
 from tests.bench.table import Demand, Line, NotAvailable
 from tests.bench.tabular import rows
+from tests.bench.wrk import wrk_rps
 
 DISTINCT_ROWS = 64
 MLSERVER_GRPC = "MLServer's gRPC"
@@ -62,6 +65,13 @@ def fastapi(model: Path, processes: int) -> Iterator[Server]:
         yield Server(f"fastapi × {processes}", port, pid, learned(port, asked))
 
 
+@contextmanager
+def constant_front() -> Iterator[Server]:
+    """The front end alone."""
+    with module("tests.bench.constant_front", cores=SERVER_CORE) as (pid, port):
+        yield Server("constant", port, pid, learned(port, requests(port)))
+
+
 def against_fastapi(bench: Bench, lines: list[Line]) -> None:
     model = models.tabular()
     with on_cores(LOAD_CORE), ExitStack() as stack:
@@ -83,11 +93,7 @@ def against_fastapi(bench: Bench, lines: list[Line]) -> None:
 
 
 def against_a_constant(bench: Bench, lines: list[Line]) -> None:
-    with ExitStack() as stack:
-        stack.enter_context(on_cores(LOAD_CORE))
-        mine = stack.enter_context(ours(models.tabular()))
-        pid, port = stack.enter_context(module("tests.bench.constant_front", cores=SERVER_CORE))
-        constant = Server("constant", port, pid, learned(port, requests(port)))
+    with on_cores(LOAD_CORE), ours(models.tabular()) as mine, constant_front() as constant:
         pairs = bench.pairs(
             "CPU of a request at 64, against a constant answer",
             lambda: mine.load(64, bench.seconds),
@@ -100,7 +106,7 @@ def grpc_against_echo(bench: Bench, lines: list[Line]) -> None:
     arrays = [{"x": np.array([row], np.float32)} for row in rows(DISTINCT_ROWS)]
     with ExitStack() as stack:
         stack.enter_context(on_cores(LOAD_CORE))
-        ready = stack.enter_context(mlserve(models.tabular(), cores=SERVER_CORE, settings={"serve.grpc_port": "0"}))
+        ready = stack.enter_context(mlserve(models.tabular(), cores=SERVER_CORE))
         if ready.grpc is None:
             raise NotAvailable("mlserve does not speak gRPC yet")
         port = int(ready.grpc.rsplit(":", 1)[1])
@@ -118,7 +124,39 @@ def grpc_against_echo(bench: Bench, lines: list[Line]) -> None:
                     lambda: echo.load(64, bench.seconds),  # noqa: B023 (called before the next turn)
                 )
                 fill(line, pairs, rps)
-        lines[2].reason = "MLServer is not among the peers of this run"
+        with peers.mlserver_grpc(models.tabular(), asked) as theirs:
+            pairs = bench.pairs(
+                "gRPC at 64 against MLServer",
+                lambda: mine.load(64, bench.seconds),
+                lambda: theirs.load(64, bench.seconds),
+            )
+            fill(lines[2], pairs, rps)
+
+
+def against_mosec(bench: Bench, lines: list[Line]) -> None:
+    model = models.tabular()
+    with on_cores(LOAD_CORE), ours(model) as mine, peers.mosec(model, DISTINCT_ROWS) as theirs:
+        pairs = bench.pairs(
+            "tabular JSON at 64 against mosec",
+            lambda: mine.load(64, bench.seconds),
+            lambda: theirs.load(64, bench.seconds),
+        )
+        fill(lines[0], pairs, rps)
+        fill_inverse(lines[1], pairs, p99)
+
+
+def generator_against_wrk(bench: Bench, lines: list[Line]) -> None:
+    with on_cores(LOAD_CORE), ours(models.tabular()) as mine:
+        pairs = bench.pairs(
+            "our generator against wrk",
+            lambda: mine.load(64, bench.seconds).rps,
+            lambda: wrk_rps(mine, 64, bench.seconds),
+        )
+        fill_numbers(lines[0], pairs)
+        driver = ServerDriver(HOST, mine.port, mine.messages)
+        loads = [(mine.load(64, bench.seconds).rps, driver.ceiling(Stretch(64, bench.seconds, 0.2)).rps)
+                 for _ in range(bench.rounds)]  # fmt: skip
+        fill_numbers(lines[1], loads)
 
 
 def memory(bench: Bench, lines: list[Line]) -> None:
@@ -186,6 +224,22 @@ TOPICS: Sequence[Topic] = (
             Line("tabular, gRPC, 64 in flight: requests/s", MLSERVER_GRPC, Demand(3), "/s"),
         ],
         grpc_against_echo,
+    ),
+    Topic(
+        "mosec",
+        [
+            Line(TABULAR + "64 clients: requests/s", "mosec, batches of 2 ms", Demand(None), "/s"),
+            Line(TABULAR + "64 clients: p99, theirs / ours", "mosec, batches of 2 ms", Demand(None), "ms"),
+        ],
+        against_mosec,
+    ),
+    Topic(
+        "generator",
+        [
+            Line(TABULAR + "64 clients: seen by our generator", "the same server, seen by wrk", Demand(None), "/s"),
+            Line(TABULAR + "64 clients: requests/s", "the generator's own ceiling", Demand(None), "/s"),
+        ],
+        generator_against_wrk,
     ),
     Topic("memory", [Line("tabular, 1 process: PSS", "–", Demand(120, at_most=True), "MB")], memory),
     Topic(

@@ -17,6 +17,7 @@ from typing import Any
 
 from mlserve.bench.clients import learn
 from mlserve.bench.load import Load, run_load
+from mlserve.bench.measuring import CLOSED_DRAIN_S, OPEN_DRAIN_S
 from mlserve.bench.messages import Message
 from mlserve.bench.outcomes import Outcome
 from mlserve.bench.stretches import Stretch
@@ -59,7 +60,7 @@ class Server:
     def load(self, concurrency: int, duration_s: float, *, due: Any = None, warmup_s: float = 0.2) -> Figures:
         """The figures under so many clients, or on a schedule."""
         before_s = cpu_s(self.pid)
-        stretch = Stretch(concurrency, duration_s, warmup_s, due)
+        stretch = Stretch(concurrency, duration_s, warmup_s, due, CLOSED_DRAIN_S if due is None else OPEN_DRAIN_S)
         outcome = run_load(Load(HOST, self.port, self.messages, stretch, self.grpc))
         used_s = cpu_s(self.pid) - before_s
         p50, p99 = (1e3 * s for s in outcome.latencies.percentiles_s([0.5, 0.99]))
@@ -87,7 +88,8 @@ def mlserve(model: Path, *, cores: Cores, settings: Mapping[str, str] | None = N
 
     Raises NotAvailable for a setting that this mlserve doesn't know, or what it doesn't offer.
     """
-    env = {f"MLSERVE_{name.upper().replace('.', '__')}": value for name, value in (settings or {}).items()}
+    chosen = {"serve.grpc_port": "0"} | dict(settings or {})  # several servers at a time
+    env = {f"MLSERVE_{name.upper().replace('.', '__')}": value for name, value in chosen.items()}
     command = [sys.executable, "-m", "mlserve", "serve", str(model), "--port", "0", "--device", "cpu", "--json"]
     with tempfile.TemporaryFile() as errors, started(command, cores, env=env, stderr=errors) as process:
         assert process.stdout is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -67,6 +67,12 @@ class Line:
     def to_dict(self) -> dict[str, Any]:
         measured = {"median": self.median, "interval": list(self.interval)} if self.ratios else {}
         return asdict(self) | measured | {"verdict": self.verdict}
+
+
+def line_of(fields: Mapping[str, Any]) -> Line:
+    """The inverse of ``Line.to_dict``."""
+    known = {name: fields[name] for name in Line.__dataclass_fields__}
+    return Line(**known | {"demand": Demand(**fields["demand"])})
 
 
 HEADINGS = ("work", "against", "ours", "theirs", "ratio", "interval", "demanded", "verdict")

@@ -22,6 +22,7 @@ from mlserve.bench.outcomes import UNANSWERED, WRONG, Outcome
 from mlserve.bench.stretches import Stretch
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import TensorSpec
+from mlserve.errors import Unavailable
 
 HOST = "127.0.0.1"
 Method = Callable[[bytes, Any], bytes]
@@ -145,6 +146,11 @@ def test_a_request_is_what_the_protocol_s_own_messages_say() -> None:
         np.array([1, 2], np.float32).tobytes(),
         b"\x01\x00\x00\x00a\x02\x00\x00\x00\xc3\xa9",
     ]
+
+
+def test_what_is_no_metadata_is_refused() -> None:
+    with pytest.raises(Unavailable, match="none of the Open Inference Protocol"):
+        signature_of(b"\xff\xff")
 
 
 def test_metadata_is_read_as_a_signature() -> None:

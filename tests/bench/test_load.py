@@ -229,6 +229,15 @@ def test_of_a_request_across_the_end_the_part_within_counts_towards_the_rate() -
     assert found.rps == pytest.approx(10, rel=0.2)
 
 
+def test_requests_longer_than_the_stretch_still_have_their_rate() -> None:
+    with serving(in_turn(REPLY, lambda number: 0.5)) as port:
+        found = run_load(Load(HOST, port, [HI], Stretch(4, 0.2, warmup_s=0.1)))
+
+    # Four clients, each answered after half a second: eight a second, of which none begins within the stretch.
+    assert found.requests == 0
+    assert found.rps == pytest.approx(8, rel=0.2)
+
+
 def test_an_open_loop_that_is_answered_late_has_taken_longer() -> None:
     with serving(in_turn(REPLY, lambda number: 0.1)) as port:
         found = run_load(Load(HOST, port, [HI], Stretch(1, 0.1, due=UNIFORM[:5])))

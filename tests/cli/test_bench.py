@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +17,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mlserve.bench.outcomes import Outcome
+from mlserve.bench.runs import Point, run_of
+from mlserve.cli.bench import _warnings
 from tests.cli.conftest import Done, Run
 from tests.models import labelled_classifier, saved, sequence_lengths, strings
 from tests.processes import MLSERVE, serving
@@ -76,6 +83,24 @@ def test_binary_tensors_and_several_generators_and_rows_work_the_same(run: Run, 
     (found,) = document["runs"]
     assert (document["protocol"], document["rows"], found["errors"]) == ("binary", 4, 0)
     assert found["rows_per_s"] == pytest.approx(4 * found["rps"])
+
+
+def test_grpc_is_spoken_with_the_server_s_other_port(run: Run, model: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"grpc://127.0.0.1:{port}"
+
+    with serving(MLSERVE, tmp_path, str(model), "--grpc-port", str(port)):
+        closed = quickly(run, f"{url}/fraud", "--concurrency", "1,4", "--rows", "2", "--json").document
+        open_ = quickly(run, f"{url}/fraud/1", "--rate", "50", "--arrivals", "uniform", "--json").document
+        missing = quickly(run, f"{url}/nope", "--json")
+
+    assert (closed["protocol"], closed["rows"]) == ("grpc", 2)
+    assert [one["errors"] for one in (*closed["runs"], *open_["runs"])] == [0, 0, 0]
+    assert all(one["requests"] > 0 and one["generator_ceiling_rps"] > 0 for one in closed["runs"])
+    assert open_["runs"][0]["requests"] == 10
+    assert missing.error["code"] == 4
 
 
 def test_a_file_is_run_in_this_process(run: Run, model: Path) -> None:
@@ -142,6 +167,22 @@ def test_people_get_a_table_and_pipes_get_no_picture(run: Run, model: Path) -> N
     assert "│" not in done.out
 
 
+def test_figures_that_are_not_to_be_taken_as_they_stand_are_warned_of() -> None:
+    outcome = Outcome(1.0, failures=Counter({"status 429": 3}))
+    for _ in range(80):
+        outcome.latencies.add(1e-3)
+
+    bound = list(_warnings([run_of(Point(8), [outcome], rows=1, slo=None, price_per_hour=None, ceiling_rps=100.0)]))
+    free = list(_warnings([run_of(Point(8), [Outcome(1.0)], rows=1, slo=None, price_per_hour=None, ceiling_rps=100.0)]))
+
+    assert bound == [
+        "at 8 clients the generator reached 80% of its own ceiling (100 requests/s): "
+        "the server may be faster than this",
+        "at 8 clients 3 requests were not answered rightly: status 429 × 3",
+    ]
+    assert free == []
+
+
 class WellFormed(HTMLParser):
     """Knows which elements are open, and what is fetched from elsewhere."""
 
@@ -186,6 +227,20 @@ def test_figures_are_kept_as_evidence_of_the_version(run: Run, fraud: Path) -> N
     assert done.document["digest"] == run("show", "fraud:1", "--json").document["digest"]
     assert (evidence["passed"], evidence["origin"]) == (True, "measured")
     assert evidence["figures"]["c2"]["p99_ms"] == done.document["runs"][0]["p99_ms"]
+    run("show", "fraud:1", "--report", fraud / "card.html")
+    assert "<td>2 clients</td>" in (fraud / "card.html").read_text(encoding="utf-8")
+
+
+def test_rates_have_names_that_a_gate_can_spell(run: Run, fraud: Path) -> None:
+    quickly(run, "fraud:1", "--rate", "20,62.5", "--record")
+    quickly(run, "fraud:2", "--rate", "20", "--concurrency", "1,2", "--record")
+
+    kept = [
+        {name for one in run("show", ref, "--json").document["evidence"] for name in one["figures"] if name[0] == "r"}
+        for ref in ("fraud:1", "fraud:2")
+    ]
+    assert {"r20", "r62_5"} <= kept[0]
+    assert {"r20c1", "r20c2"} <= kept[1]
 
 
 def test_a_server_s_figures_are_kept_for_what_answered(run: Run, fraud: Path) -> None:
@@ -207,6 +262,18 @@ def test_a_service_level_that_was_missed_is_kept_as_that(run: Run, fraud: Path) 
     assert [one["passed"] for one in evidence] == [False]
 
 
+def test_ctrl_c_ends_it_with_130_and_writes_nothing(model: Path, clean_environment: Path) -> None:
+    words = ("bench", str(model), "--duration", "60", "--warmup", "0", "--report", "bench.html")
+    with subprocess.Popen([*MLSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # the first step has begun
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "")
+    assert [path.name for path in clean_environment.iterdir()] == [model.name]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -223,7 +290,8 @@ def test_a_service_level_that_was_missed_is_kept_as_that(run: Run, fraud: Path) 
         pytest.param(["grpc://127.0.0.1:1/m", "--protocol", "json"], 2, "asked over gRPC", id="gRPC for HTTP"),
         pytest.param(["grpc://127.0.0.1:1/m"], 8, "UNAVAILABLE", id="nobody at gRPC"),
         pytest.param(["http://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTP"),
-        pytest.param(["https://127.0.0.1:1/v2/models/m"], 2, "plain HTTP only", id="TLS"),
+        pytest.param(["https://127.0.0.1:1/v2/models/m"], 8, "no answer from", id="nobody at HTTPS"),
+        pytest.param(["fraud.onnx", "--report", "no/such.html"], 9, "no such folder", id="no folder for the report"),
         pytest.param(["none.onnx"], 4, "none.onnx", id="no file"),
         pytest.param(["fraud.onnx", "--input", "none.npz"], 4, "none.npz", id="no rows"),
     ],

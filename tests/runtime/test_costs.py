@@ -82,10 +82,29 @@ def test_control_flow_is_never_inline() -> None:
         pytest.param(Costs(1e-3, 0.0, False), 256, id="rows for nothing"),
         pytest.param(Costs(20e-6, 10e-6, False), 128, id="inline: what the loop can spare"),
         pytest.param(Costs(240e-6, 9e-6, False), 128, id="inline and not very cheap"),
+        pytest.param(Costs(8e-3, 1e-3, False, knee_rows=4), 4, id="a knee"),
+        pytest.param(Costs(20e-6, 10e-6, False, knee_rows=4), 128, id="a knee, and inline"),
     ],
 )
 def test_the_useful_batch_size_follows(costs: Costs, rows: int) -> None:
     assert costs.useful_rows() == rows
+
+
+class BentModel(VirtualModel):
+    """Cheaper a row up to ``knee`` rows, and as dear a row as ever beyond."""
+
+    def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+        rows = len(inputs["x"])
+        self.now_s += 0.006 + 0.002 * rows if rows <= 4 else 0.0035 * rows
+        return {}
+
+
+def test_a_batch_is_no_larger_than_where_a_row_is_as_cheap_as_it_gets() -> None:
+    assert measured(BentModel(0, 0)).useful_rows() == 4
+
+
+def test_a_row_that_only_gets_cheaper_has_no_knee() -> None:
+    assert measured(VirtualModel(0.1, 0.001)).knee_rows is None
 
 
 def test_a_real_model_is_measured() -> None:

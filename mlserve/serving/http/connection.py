@@ -43,6 +43,8 @@ class State(Enum):
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket. ``on_made`` and ``on_lost`` tell the front end about it."""
 
+    exchange_type: Callable[..., Exchange] = Exchange
+
     def __init__(
         self,
         answering: Answering,
@@ -177,7 +179,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _begin(self, head: Head, body: bytes) -> None:
-        exchange = Exchange(self, head, self._common)
+        exchange = self.exchange_type(self, head, self._common)
         self._queue.append(exchange)
         if not head.keep_alive:
             self._enter(State.FINISHING)
@@ -187,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reply: Reply) -> None:
         """Answer what cannot be understood, after everything before it, and end."""
-        exchange = Exchange(self, None, self._common)
+        exchange = self.exchange_type(self, None, self._common)
         self._queue.append(exchange)
         self._enter(State.FINISHING)
         exchange.write(reply)

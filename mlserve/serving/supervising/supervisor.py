@@ -45,6 +45,7 @@ class Supervisor:
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
+        self._starting: set[asyncio.Task[Worker]] = set()
         self._beginning: set[Worker] = set()
 
     async def run(self) -> signal.Signals:
@@ -133,6 +134,13 @@ class Supervisor:
 
     async def _begun(self, seat: int) -> Worker:
         """A new worker for ``seat``, which it does not have before it is ready."""
+        starting = asyncio.get_running_loop().create_task(self._launched(seat))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        # Shielded, for a start that is cut off half way leaves a process that nobody knows.
+        return await asyncio.shield(starting)
+
+    async def _launched(self, seat: int) -> Worker:
         worker = await self._start(seat, self._forward)
         self._beginning.add(worker)
         worker.ended.add_done_callback(lambda _: self._beginning.discard(worker))
@@ -164,6 +172,7 @@ class Supervisor:
         self._is_ending = True
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
         known = {*self._workers.values(), *self._beginning}
         workers = [worker for worker in known if not worker.ended.done()]
         for worker in workers:

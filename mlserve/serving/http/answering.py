@@ -111,11 +111,13 @@ class Answering:
         task.add_done_callback(self._under_way.discard)
 
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
-        if head.encoding is not None:
-            body = inflate(body, self._max_body_bytes)
-        json_bytes = len(body) if head.json_bytes is None else head.json_bytes
-        if json_bytes > self._max_json_bytes:
-            raise self._too_much_json(json_bytes)
+        if head.json_bytes is None:
+            body = self._json(head, body)
+        else:
+            if head.encoding is not None:
+                body = inflate(body, self._max_body_bytes)
+            if head.json_bytes > self._max_json_bytes:
+                raise self._too_much_json(head.json_bytes)
         engine, version = self._engine, route.version
         view = engine.view(route.model, version)
         if view.name != route.model:  # NAME@STAGE, which means the version that stands there
@@ -132,16 +134,21 @@ class Answering:
 
     def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         """Everything but the protocol's own inference: off the hot path."""
+        body = self._json(head, body)
         if route.action in self._later:
             self._start(exchange, self._later[route.action](route, body))
         elif route.action in self._adapters:
-            if head.encoding is not None:
-                body = inflate(body, self._max_body_bytes)
-            if len(body) > self._max_json_bytes:
-                raise self._too_much_json(len(body))
             self._adapters[route.action](exchange, head, route, body)
         else:
             exchange.write(self._documents[route.action](route, body))
+
+    def _json(self, head: Head, body: bytes) -> bytes:
+        """A body that is JSON throughout, inflated. Raises InvalidInput, PayloadTooLarge."""
+        if head.encoding is not None and body:
+            return inflate(body, min(self._max_json_bytes, self._max_body_bytes))
+        if len(body) > self._max_json_bytes:
+            raise self._too_much_json(len(body))
+        return body
 
     def _too_much_json(self, json_bytes: int) -> PayloadTooLarge:
         # JSON is read on the event loop: what takes seconds there keeps everybody else waiting.

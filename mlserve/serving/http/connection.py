@@ -28,6 +28,9 @@ from mlserve.serving.http.replies import CONTINUE, TOO_MANY, Reply, broken
 _MAX_UNREAD_BYTES = 8 << 20
 """What a client may leave unread of an answer that comes in parts."""
 
+_MANY_PARTS = 64
+"""More pieces than these, which wait for their turn, are joined."""
+
 _AT_ONCE = struct.pack("ii", 1, 0)
 """A socket that lingers for no time: closing it resets the connection."""
 
@@ -69,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._is_writable = True
         self._is_advancing = False
         self._is_held = False
+        self._has_left = False
         self._invited = -1
 
     # What asyncio calls.
@@ -89,8 +93,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that closes its side may still read (RFC 9112 §9.6): what is due to it is given, for a while."""
+        if not self._transport.can_write_eof():
+            return False  # TLS, which knows no half: the client has gone
         if self._state is State.OPEN and self._queue:
             self._enter(State.HALF_CLOSED)
+        self._has_left = True
         return self._state in (State.HALF_CLOSED, State.FINISHING)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -240,8 +247,12 @@ class Connection(asyncio.Protocol):
         exchange.parts.append(piece)
         if queue[0] is exchange:
             self._write_parts(exchange)
-            if self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
-                self._transport.abort()
+            unread = self._transport.get_write_buffer_size()
+        else:
+            exchange.parts = [b"".join(exchange.parts)] if len(exchange.parts) > _MANY_PARTS else exchange.parts
+            unread = sum(map(len, exchange.parts))
+        if unread > _MAX_UNREAD_BYTES:
+            self._transport.abort()
 
     def _write_parts(self, exchange: Exchange) -> None:
         parts, exchange.parts = exchange.parts or [], None
@@ -270,7 +281,7 @@ class Connection(asyncio.Protocol):
         if not self._is_writable or self._transport.is_closing():
             return Activity.WRITING
         if self._queue:
-            return Activity.LEAVING if self._state is State.HALF_CLOSED else Activity.WORKING
+            return Activity.LEAVING if self._has_left else Activity.WORKING
         if self._reader.phase is Phase.BODY:
             return Activity.BODY
         return Activity.HEAD if self._reader.phase is Phase.HEAD else Activity.IDLE

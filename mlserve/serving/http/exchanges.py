@@ -35,7 +35,7 @@ class Common(msgspec.Struct):
 
     Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status,
     ``failures`` by (model, reason), without a model where there is none of that name. ``on_failure`` is told of
-    exchanges that failed, and the status.
+    exchanges that failed, and the status. ``is_served`` says whether there is a model of a name.
     """
 
     lines: StatusLines
@@ -45,6 +45,7 @@ class Common(msgspec.Struct):
     refused: dict[int, int] = msgspec.field(default_factory=dict)
     failures: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
     on_failure: Callable[[Exchange, int], None] | None = None
+    is_served: Callable[[str], bool] | None = None
 
     def note_refusal(self, status: int) -> None:
         """Count a reply of 400 or above."""
@@ -54,7 +55,10 @@ class Common(msgspec.Struct):
         """Count what a request failed for."""
         # Names that nobody serves are the clients' to choose, so there is no end to them.
         model = route.model if isinstance(route, Route) and not isinstance(error, NotFound) else ""
-        key = model, reason_of(error)
+        reason = reason_of(error)
+        key = model, reason
+        if key not in self.failures and self.is_served is not None and not self.is_served(model):
+            key = "", reason
         self.failures[key] = self.failures.get(key, 0) + 1
 
     def next_id(self) -> bytes:

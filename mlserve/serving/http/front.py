@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from mlserve.errors import Unavailable
+from mlserve.errors import MlserveError, NotFound, Unavailable
 from mlserve.serving.http.answering import Answering, Metrics
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
@@ -42,6 +42,7 @@ class HttpFront:
         self._metrics = metrics
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
+        self._common.is_served = partial(_is_served, engine)
         self._heads = Heads(self._limits, authorize)
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
@@ -86,13 +87,14 @@ class HttpFront:
             connection = partial(ObservedConnection, *parts, observers=self._observers)
             self._common.on_failure = partial(show_failure, self._observers)
 
+        # A client in its handshake is no connection yet, so that no other limit holds for it.
+        handshake_s = None if tls is None else self._limits.header_timeout_s
+        listening = partial(loop.create_server, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s)
         try:
             if sock is not None:
-                server = await loop.create_server(connection, sock=sock, backlog=_BACKLOG, ssl=tls)
+                server = await listening(connection, sock=sock)
             else:
-                server = await loop.create_server(
-                    connection, host, port, backlog=_BACKLOG, reuse_port=reuse_port, ssl=tls
-                )
+                server = await listening(connection, host, port, reuse_port=reuse_port)
         except OSError as error:
             raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         self._servers.append(server)
@@ -150,3 +152,13 @@ class HttpFront:
         for connection in list(self._connections):
             connection.expire(loop.time())
         self._sweep_handle = loop.call_later(self._limits.sweep_s, self._sweep)
+
+
+def _is_served(engine: Engine, model: str) -> bool:
+    try:
+        engine.view(model)
+    except NotFound:
+        return False
+    except MlserveError:
+        pass  # it is not ready, so there is one
+    return True

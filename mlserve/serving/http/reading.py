@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from http import HTTPStatus
 
+import msgspec
+
 from mlserve.serving.http.chunks import BodyParts, ChunkedBody
 from mlserve.serving.http.heads import END, Head, Heads
 from mlserve.serving.http.limits import Limits
@@ -17,6 +19,10 @@ class Phase(Enum):
     REQUEST = auto()
     HEAD = auto()
     BODY = auto()
+
+
+_DROPPED_BYTES = 64 << 10
+"""A longer body of a request that is refused by its head is not read: strangers must not fill the memory."""
 
 
 class RequestReader:
@@ -97,9 +103,14 @@ class RequestReader:
         if isinstance(head, Reply):
             return head
         self._at = end + 4
+        max_bytes = self._limits.max_body_bytes
+        if isinstance(head.route, Reply):
+            max_bytes = min(max_bytes, _DROPPED_BYTES)
+            if head.body_bytes is not None and head.body_bytes > max_bytes:
+                return msgspec.structs.replace(head.route, is_last=True)
         self._head = head
         if head.body_bytes is None:
-            self._body = ChunkedBody(self._limits.max_body_bytes, self._limits.max_header_bytes)
+            self._body = ChunkedBody(max_bytes, self._limits.max_header_bytes)
         else:
             self._body = BodyParts()
             self._left = head.body_bytes
@@ -110,7 +121,8 @@ class RequestReader:
         if isinstance(body, ChunkedBody):
             self._at = body.advance(self._data, self._at)
             if body.fault is not None:
-                return body.fault
+                refusal = head.route
+                return msgspec.structs.replace(refusal, is_last=True) if isinstance(refusal, Reply) else body.fault
             return self._finish(head, body.parts) if body.is_complete else None
         assert body is not None
         piece = self._data[self._at : self._at + self._left]

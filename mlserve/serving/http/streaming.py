@@ -50,6 +50,8 @@ class EventStream:
                 self._send(exchange.refusal(error).body)
             elif not self._has_begun:
                 self._begin()
+            # Nobody looks for idle connections a second time in a drain.
+            exchange.is_last = exchange.is_last or exchange.common.is_draining
             exchange.reply = LAST_CHUNK if self._is_chunked else b""
         exchange.ticket = None
         exchange.line.finish(exchange)

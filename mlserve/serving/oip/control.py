@@ -13,6 +13,9 @@ import msgspec
 from mlserve.errors import InvalidInput, Unsupported
 from mlserve.serving.oip.nesting import check_depth
 
+_LAST = (1 << 63) - 1
+"""The last version that a registry can hold."""
+
 
 class IndexRequest(msgspec.Struct):
     """``ready`` leaves only what answers."""
@@ -65,10 +68,12 @@ def versions_of(parameters: Mapping[str, Any]) -> list[int] | None:
 def _checked(versions: Any) -> list[int]:
     """Version numbers; protobuf's JSON has them as texts."""
     try:
+        if isinstance(versions, str | bytes):
+            raise TypeError
         found = [int(version) for version in versions if not isinstance(version, bool | float)]
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"versions is {versions!r}, not a list of version numbers") from error
-    if not found or len(found) != len(versions) or min(found) < 1:
+    if not found or len(found) != len(versions) or min(found) < 1 or max(found) > _LAST:
         raise InvalidInput(f"versions is {versions!r}, not a list of version numbers")
     return found
 

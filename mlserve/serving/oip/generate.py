@@ -6,13 +6,15 @@ Each field whose name is an input of the model becomes that tensor: a single val
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import orjson
 
 from mlserve.errors import InvalidInput
-from mlserve.serving.oip.leniently import flatten, read_json
+from mlserve.serving.oip.leniently import flatten, is_text, read_json
 from mlserve.serving.oip.parameters import apply_parameters
 from mlserve.serving.oip.plans import InputPlan, plan_of
 from mlserve.serving.seam import Answer, InferRequest, InputTensor, ModelView
@@ -35,16 +37,22 @@ def decode_generate(
     scalars = {name: value for name, value in others.items() if isinstance(value, bool | int | float | str)}
     apply_parameters(request, scalars, clock)
     given = document.get("id")
+    if isinstance(given, str) and not is_text(given):
+        raise InvalidInput("the id is no Unicode text")
     return request, given if isinstance(given, str) else None
 
 
 def encode_generated(answer: Answer) -> bytes:
-    """The body for one answer: each output by name, a single value bare."""
+    """The body for one answer: each output by name, a single value bare; what is not finite is a bare token."""
     document: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
+    is_finite = True
     for tensor in answer.outputs:
         flat = tensor.flat()
         document[tensor.name] = flat[0] if len(flat) == 1 else flat
-    return orjson.dumps(document)
+        is_finite = is_finite and not (tensor.dtype.is_float and not all(map(isfinite, flat)))
+    if is_finite:
+        return orjson.dumps(document)
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _tensor(plan: InputPlan, value: Any) -> InputTensor:

@@ -49,7 +49,7 @@ def read_request(text: bytes, max_depth: int) -> LooseRequest:
     if any(_has_infinity(item.data) for item in request.inputs):
         # Either the token, which is welcome, or a number so large that it was read as the same thing.
         json.loads(text, parse_float=_finite)
-    if request.id is not None and not _is_text(request.id):
+    if request.id is not None and not is_text(request.id):
         raise InvalidInput("the id is no Unicode text")
     return request
 
@@ -167,7 +167,7 @@ def _element(value: Any, index: int, plan: InputPlan) -> Any:
     dtype = plan.spec.dtype
     kind = type(value)
     if dtype is DType.STRING:
-        if kind is str and _is_text(value):
+        if kind is str and is_text(value):
             return value
     elif dtype is DType.BOOL:
         if kind is bool or (kind is int and value in (0, 1)):
@@ -183,7 +183,8 @@ def _element(value: Any, index: int, plan: InputPlan) -> Any:
     raise InvalidInput(f"element {index} of input '{plan.spec.name}' is {_shown(value)}, which is no {plan.datatype}")
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether ``value`` can be written in UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot

@@ -19,7 +19,9 @@ def receipt_of(answer: Answer, arrived_s: float, encoded_s: float) -> str:
         parts += ("cached", f"total={_us(encoded_s - arrived_s)}")
     else:
         # Each mark is rounded, not each part, so that the parts sum to the whole.
-        marks = [0, *(_us(at - arrived_s) for at in (timing.taken_s, timing.gathered_s, timing.ran_s, encoded_s))]
+        # What was over when the request came, in a run that it shares, took none of its time.
+        times_s = timing.taken_s, timing.gathered_s, timing.ran_s, encoded_s
+        marks = [0, *(max(0, _us(at - arrived_s)) for at in times_s)]
         names = ("queue", "gather", "run", "encode")
         parts += (f"{name}={after - before}" for name, before, after in zip(names, marks[:-1], marks[1:], strict=True))
         parts += (f"total={marks[-1]}", f"rows={timing.rows}", f"requests={timing.requests}")

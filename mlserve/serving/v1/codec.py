@@ -37,6 +37,8 @@ def encode_predictions(answer: Answer, *, is_columnar: bool) -> bytes:
     columns = {tensor.name: _written(tensor) for tensor in answer.outputs}
     content: Any = next(iter(columns.values())) if len(columns) == 1 else columns
     if not is_columnar and len(columns) > 1:
+        if len({len(column) for column in columns.values()}) > 1:
+            raise InvalidInput('the outputs of this model are no rows that belong together: ask by "inputs"')
         content = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     document = {"outputs" if is_columnar else "predictions": content}
     if all(isinstance(column, np.ndarray) for column in columns.values()):

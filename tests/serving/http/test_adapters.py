@@ -273,3 +273,34 @@ def test_a_client_that_does_not_read_is_cut_off(engine: FakeEngine) -> None:
         return stream.wire.aborted
 
     assert asyncio.run(ask())
+
+
+def test_a_stream_that_a_drain_finds_under_way_ends_its_connection(engine: FakeEngine) -> None:
+    engine.parts = 2
+
+    async def ask() -> tuple[bytes, bool]:
+        stream = Streaming(engine)
+        stream.ask()
+        await asyncio.sleep(0)
+        stream.client.common.is_draining = True
+        return await stream.until_quiet(), stream.wire.closed
+
+    written, is_closed = asyncio.run(ask())
+
+    assert len(events(written)[1]) == 2
+    assert is_closed
+
+
+def test_a_stream_that_waits_for_its_turn_fills_no_memory(engine: FakeEngine) -> None:
+    engine.parts = 100
+    client_says = json.dumps({"text_input": "x" * 200_000})
+
+    async def ask() -> bool:
+        stream = Streaming(engine)
+        stream.client.send(message(json.dumps({"instances": ["a"]}), start="POST /v1/models/texts:predict HTTP/1.1"))
+        stream.client.send(message(client_says, start="POST /v2/models/llm/generate_stream HTTP/1.1"))
+        for _ in range(engine.parts):
+            await asyncio.sleep(0)
+        return stream.wire.aborted
+
+    assert asyncio.run(ask())

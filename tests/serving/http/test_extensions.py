@@ -244,6 +244,15 @@ def test_a_receipt_says_where_the_time_went(engine: FakeEngine, client: Client) 
     assert (receipt["rows"], receipt["requests"], receipt["version"]) == ("1", "1", "1")
 
 
+def test_a_run_that_began_before_the_request_came_takes_none_of_its_time(engine: FakeEngine, client: Client) -> None:
+    engine.timing = RunTiming(1.0, 2.0, 3.0, 1, 1)
+
+    client.send(message(row(1, 2, 3), "mlserve-receipt: 1"))
+    engine.release()
+
+    assert client.took()[0].headers["mlserve-receipt"].startswith("queue=0, gather=0, run=0, ")
+
+
 @pytest.mark.parametrize("fields", [{"parameters": {"receipt": True}}, {"id": "a", "parameters": {"receipt": True}}])
 def test_a_receipt_can_be_asked_for_in_the_body(engine: FakeEngine, client: Client, fields: dict[str, Any]) -> None:
     client.send(message(row(1, 2, 3, **fields)) + message(row(1, 2, 3)))

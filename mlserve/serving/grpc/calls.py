@@ -115,12 +115,16 @@ class Call:
         """Say the id, and what else there is to say, behind the answer."""
         self._context.set_trailing_metadata(((REQUEST_ID, self.id), *more))
 
+    def note(self, error: Exception) -> None:
+        """Count what the call, or one request of a stream, failed for."""
+        self._calls.note_failure(self.model, error)
+
     async def fail(self, error: Exception) -> bytes:
         """End the call with the status of ``error``; does not return."""
         code, sentence = status_of(error, self.id)
         number: int = code.value[0]
         self._calls.refused[number] = self._calls.refused.get(number, 0) + 1
-        self._calls.note_failure(self.model, error)
+        self.note(error)
         self.status = error.http_status if isinstance(error, MlserveError) else HTTPStatus.INTERNAL_SERVER_ERROR.value
         await self._context.abort(code, sentence, ((REQUEST_ID, self.id),))
         raise AssertionError("abort does not return")

@@ -73,7 +73,11 @@ class GrpcFront:
         parts = (self._engine, self._calls, self._streams, asyncio.get_running_loop().time)
         service = ObservedService(*parts, self._observers) if self._observers else InferenceService(*parts)
         self._server.add_generic_rpc_handlers(
-            (service.handler(), HealthService(self._engine, self._streams).handler(), *reflection.handlers())
+            (
+                service.handler(),
+                HealthService(self._engine, self._calls, self._streams).handler(),
+                *reflection.handlers(),
+            )
         )
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:

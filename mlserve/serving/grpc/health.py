@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from mlserve.errors import MlserveError, NotFound
 from mlserve.protocol.messages import HEALTH, HEALTH_SERVICE, SERVICE
+from mlserve.serving.grpc.calls import Calls
 from mlserve.serving.grpc.streams import Streams
 from mlserve.serving.seam import Engine
 
@@ -26,8 +27,9 @@ Context = Any
 class HealthService:
     """Answers ``Check``, ``Watch`` and ``List``."""
 
-    def __init__(self, engine: Engine, streams: Streams) -> None:
+    def __init__(self, engine: Engine, calls: Calls, streams: Streams) -> None:
         self._engine = engine
+        self._calls = calls
         self._streams = streams
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -51,13 +53,13 @@ class HealthService:
         return SERVING if is_ready else NOT_SERVING
 
     async def _check(self, data: bytes, context: Context) -> bytes:
-        status = self.status(await _service(data, context))
+        status = self.status(await self._service(data, context))
         if status == SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service or model")
         return _response(status)
 
     async def _watch(self, data: bytes, context: Context) -> None:
-        service = await _service(data, context)
+        service = await self._service(data, context)
         told: int | None = None
         while True:
             status = self.status(service)
@@ -69,6 +71,7 @@ class HealthService:
             await asyncio.sleep(_LOOK_S)
 
     async def _list(self, data: bytes, context: Context) -> bytes:
+        await self._check_allowed(context)
         names = ("", SERVICE, *dict.fromkeys(status.name for status in self._engine.models()))
         message = HEALTH["HealthListResponse"]()
         for name in names:
@@ -76,14 +79,23 @@ class HealthService:
         serialized: bytes = message.SerializeToString()
         return serialized
 
+    async def _service(self, data: bytes, context: Context) -> str:
+        try:
+            service: str = HEALTH["HealthCheckRequest"].FromString(data).service
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is no HealthCheckRequest")
+            raise
+        if service not in ("", SERVICE):
+            await self._check_allowed(context)
+        return service
 
-async def _service(data: bytes, context: Context) -> str:
-    try:
-        service: str = HEALTH["HealthCheckRequest"].FromString(data).service
-    except DecodeError:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the message is no HealthCheckRequest")
-        raise
-    return service
+    async def _check_allowed(self, context: Context) -> None:
+        """What models there are is told to those only who may ask them; over HTTP it is the same."""
+        call = self._calls.begin(context)
+        try:
+            call.check("infer")
+        except MlserveError as error:
+            await call.fail(error)
 
 
 def _response(status: int) -> bytes:

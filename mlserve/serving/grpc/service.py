@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -47,6 +47,7 @@ class InferenceService:
         self._streams = streams
         self._clock = clock
         self._settling = Settling(engine, asyncio.get_running_loop())
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What grpcio dispatches to; messages stay bytes, which are parsed here."""
@@ -129,7 +130,7 @@ class InferenceService:
                     raise InvalidInput(f"the message is no {name}Request") from error
                 response = answer(message)
                 if asyncio.iscoroutine(response):
-                    response = await response
+                    response = await self._finished(response)
                 call.close()
                 serialized: bytes = response.SerializeToString()
                 return serialized
@@ -137,6 +138,18 @@ class InferenceService:
                 return await call.fail(error)
 
         return handle
+
+    async def _finished(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of a load or unload, which is done even if the client has gone or runs out of time."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to the client if there is one, and in the index
 
     async def _refuse(self, name: str, data: bytes, context: Context) -> bytes:
         call = self._calls.begin(context)

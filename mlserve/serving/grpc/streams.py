@@ -21,6 +21,10 @@ MAX_UNDER_WAY = 256
 """Requests of one stream that are worked on at a time; more are not read."""
 
 _OVER = object()
+"""Nothing more is read."""
+
+_DONE = object()
+"""One request has all its answers written, which makes room for another."""
 
 
 class InferStream:
@@ -35,6 +39,7 @@ class InferStream:
         self._parts: asyncio.Queue[Any] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_UNDER_WAY)
         self._under_way: dict[int, Ticket] = {}
+        self._answering: dict[int, str] = {}
         self._begun = 0
         self._has_all = False
 
@@ -45,7 +50,10 @@ class InferStream:
                 part = await self._parts.get()
                 if isinstance(part, Exception):
                     await self._call.fail(part)
-                if part is not _OVER:
+                # Not before its answers are written: who sends and never reads must not fill the memory.
+                if part is _DONE:
+                    self._room.release()
+                elif part is not _OVER:
                     await self._context.write(part)
                 if self._has_all and not self._under_way and self._parts.empty():
                     return
@@ -77,7 +85,7 @@ class InferStream:
 
     def _begin(self, data: bytes) -> None:
         number = self._begun = self._begun + 1
-        id = ""
+        id, decoded = "", None
         try:
             message = parse(data)
             id = message.id
@@ -89,33 +97,36 @@ class InferStream:
                 lambda error: self._end(number, decoded, error),
             )
         except Exception as error:
-            self._room.release()
-            self._refuse(error, id)
+            self._refuse(error, id, decoded)
+            self._parts.put_nowait(_DONE)
 
     def _deliver(self, number: int, decoded: DecodedCall, part: Answer | Exception) -> None:
         if isinstance(part, Exception):
             self._end(number, decoded, part)
             return
+        self._answering[number] = part.version
         try:
             self._parts.put_nowait(stream_part(encode_infer(part, decoded.id, decoded.classes)))
         except Exception as error:
-            self._refuse(error, decoded.id)
+            self._refuse(error, decoded.id, decoded)
 
     def _end(self, number: int, decoded: DecodedCall, error: Exception | None) -> None:
         if self._under_way.pop(number, None) is None:
             return
-        self._room.release()
+        version = self._answering.pop(number, str(decoded.request.version or ""))
         if error is not None:
-            self._refuse(error, decoded.id)
+            self._refuse(error, decoded.id, decoded)
         elif decoded.wants_empty_final:
-            view = self._engine.view(decoded.request.model, decoded.request.version)
-            self._parts.put_nowait(empty_final(view.name, view.version, decoded.id))
-        self._parts.put_nowait(_OVER)
+            # The engine may know the version no more.
+            self._parts.put_nowait(empty_final(decoded.request.model, version, decoded.id))
+        self._parts.put_nowait(_DONE)
 
-    def _refuse(self, error: Exception, id: str) -> None:
+    def _refuse(self, error: Exception, id: str, decoded: DecodedCall | None) -> None:
+        self._call.model = "" if decoded is None else decoded.request.model
         if self._ends_on_error:
             self._parts.put_nowait(error)
             return
+        self._call.note(error)
         _, sentence = status_of(error, id or self._call.id)
         self._parts.put_nowait(stream_error(sentence, id))
 

@@ -28,7 +28,7 @@ from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.security.access import Access, manages
-from mlserve.serving.security.tls import grpc_credentials, load_into, server_context, tls_files
+from mlserve.serving.security.tls import grpc_credentials, renew, server_context, tls_files
 from mlserve.serving.supervising.seats import Seat
 from mlserve.serving.supervising.snapshots import SnapshotServer, gathered
 from mlserve.serving.threads import OneThread
@@ -192,8 +192,7 @@ class Parts:
         if self.tls is None or self._tls_context is None:
             return
         try:
-            server_context(self.tls)  # tried apart, so that half of it never comes into force
-            load_into(self._tls_context, self.tls)
+            renew(self._tls_context, self.tls)
         except MlserveError as error:
             log.warning("the TLS files stay as they were: %s", error.message)
 

@@ -97,8 +97,12 @@ def reserved(host: str, port: int) -> Iterator[int]:
             alone.listen(1)
             port = alone.getsockname()[1]
         shared = socket.socket(family, socket.SOCK_STREAM)
-        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        shared.bind((host, port))
+        try:
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind((host, port))
+        except OSError:
+            shared.close()
+            raise
     except OSError as error:
         raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     with shared:

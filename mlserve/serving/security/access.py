@@ -10,6 +10,7 @@ from typing import Literal
 
 from mlserve.errors import Forbidden, MlserveError, Unauthenticated
 from mlserve.serving.security.keys import Keys, read_keys
+from mlserve.serving.security.stamps import stamp
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ class Access:
         self.version = 0
         self._manages = manages
         self._file = keys_file
+        # Before the file is read, so that a change in between is seen later.
+        self._stamp = None if keys_file is None else stamp(keys_file)
         self._keys = None if keys_file is None else read_keys(keys_file)
-        self._stamp = _stamp(keys_file)
 
     @property
     def is_open(self) -> bool:
@@ -61,10 +63,10 @@ class Access:
         """Read the file of keys again if it has changed; one that cannot be read leaves the keys as they are."""
         if self._file is None:
             return
-        stamp = _stamp(self._file)
-        if stamp == self._stamp and not always:
+        now = stamp(self._file)
+        if now == self._stamp and not always:
             return
-        self._stamp = stamp
+        self._stamp = now
         try:
             keys: Keys = read_keys(self._file)
         except MlserveError as error:
@@ -98,11 +100,3 @@ def _key_in(headers: Mapping[str, str]) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return headers.get("x-api-key") or None
-
-
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    try:
-        found = None if path is None else path.stat()
-    except OSError:
-        return None
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,3 +116,6 @@ def _write(path: Path, keys: Iterable[Key]) -> None:
     with replacing(path) as partial:
         partial.touch(mode=0o600)
         partial.write_text("".join(f"{key.line}\n" for key in keys), encoding="utf-8")
+        if path.exists():
+            # The server may read it as another user, by its group: a key taken back must not lock it out.
+            shutil.copymode(path, partial)

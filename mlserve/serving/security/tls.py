@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlserve.errors import InvalidConfig, InvalidInput, UsageError
+from mlserve.serving.security.stamps import stamp
 
 if TYPE_CHECKING:
     import grpc
@@ -35,14 +36,28 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     """What HTTP connections are wrapped in: TLS 1.2 or newer. Raises InvalidInput, InvalidConfig."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_into(context, files)
+    _load(context, files)
     if files.authority is not None:
         context.verify_mode = ssl.CERT_REQUIRED
+        # A session that is resumed shows no certificate, so it would outlive the trust in its authority.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 
-def load_into(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """Read the files, again if need be; connections from now on use them. Raises InvalidInput, InvalidConfig."""
+def renew(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Read the files again; connections from now on use them alone. Raises InvalidInput, InvalidConfig."""
+    fresh = server_context(files)
+
+    def use(connection: ssl.SSLObject, name: str | None, known: ssl.SSLContext) -> None:
+        connection.context = fresh
+
+    # Loaded into ``context`` itself, an authority would come on top of those that it replaces. OpenSSL asks at the
+    # start of every handshake, also where the client names no server.
+    context.sni_callback = use
+
+
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     for path in (files.certificate, files.key, files.authority):
         if path is not None:
             _readable(path)
@@ -64,9 +79,31 @@ def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     import grpc
 
     server_context(files)  # grpcio says nothing about files that do not go together
+    renewal = _Renewal(files)
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(files), lambda: _configuration_if_usable(files), require_client_authentication=_asks(files)
+        _configuration(files), renewal.try_read, require_client_authentication=files.authority is not None
     )
+
+
+class _Renewal:
+    """What grpcio asks at the start of every connection: whether there are other files now."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamps = _stamps(files)
+
+    def try_read(self) -> grpc.ServerCertificateConfiguration | None:
+        """The files as they are now, None where they are the same or cannot be used."""
+        stamps = _stamps(self._files)
+        if stamps == self._stamps:
+            return None
+        try:
+            server_context(self._files)
+            found = _configuration(self._files)
+        except (InvalidConfig, InvalidInput, OSError):
+            return None  # what was read before goes on
+        self._stamps = stamps
+        return found
 
 
 def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
@@ -77,16 +114,8 @@ def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
     return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
 
 
-def _configuration_if_usable(files: TlsFiles) -> grpc.ServerCertificateConfiguration | None:
-    try:
-        server_context(files)
-        return _configuration(files)
-    except (InvalidConfig, InvalidInput, OSError):
-        return None  # what was read before goes on
-
-
-def _asks(files: TlsFiles) -> bool:
-    return files.authority is not None
+def _stamps(files: TlsFiles) -> list[object]:
+    return [stamp(path) for path in (files.certificate, files.key, files.authority) if path is not None]
 
 
 def _readable(path: Path) -> None:

@@ -32,6 +32,16 @@ def test_the_file_keeps_no_key_and_is_its_owners_alone(file: Path) -> None:
     assert read_keys(file).find(key + "x") is None
 
 
+def test_who_may_read_the_file_still_may_when_its_keys_change(file: Path) -> None:
+    add_key(file, "billing", ["infer"])
+    file.chmod(0o640)
+
+    add_key(file, "other", ["infer"])
+    remove_key(file, "billing")
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
 def test_a_key_that_is_removed_is_not_known_any_more_and_the_others_are(file: Path) -> None:
     gone, kept = add_key(file, "gone", ["infer"]), add_key(file, "kept", ["infer"])
 

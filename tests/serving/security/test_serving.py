@@ -169,6 +169,49 @@ def test_sighup_reads_the_certificate_again_and_a_broken_one_changes_nothing(
     with_server(iris, secured(pair), told)
 
 
+def test_sighup_ends_the_trust_in_an_authority_that_was_replaced(
+    iris: Path, authority: Authority, tmp_path: Path
+) -> None:
+    pair, trusted = authority.issue("server"), tmp_path / "trusted.pem"
+    new = Authority(tmp_path, "new")
+    gone, comes = authority.issue("gone"), new.issue("comes")
+    trusted.write_bytes(authority.file.read_bytes())
+
+    def is_let_in(url: str, client: tuple[Path, Path]) -> bool:
+        try:
+            return ask(url, "POST", INFER, trust=trusting(authority, client)).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def told(url: str, address: str) -> None:
+        assert is_let_in(url, gone)
+        assert not is_let_in(url, comes)
+        trusted.write_bytes(new.file.read_bytes())
+        os.kill(os.getpid(), signal.SIGHUP)
+        end_s = time.monotonic() + PATIENCE_S
+        while not is_let_in(url, comes):
+            assert time.monotonic() < end_s, "the new authority is not trusted"
+        assert not is_let_in(url, gone)
+        assert live_over_grpc(address, authority, comes)
+        with pytest.raises(grpc.RpcError):
+            live_over_grpc(address, authority, gone)
+
+    with_server(iris, secured(pair, trusted), told)
+
+
+def test_half_a_renewed_pair_changes_nothing(iris: Path, authority: Authority) -> None:
+    pair = authority.issue("server")
+    renewed, _ = authority.issue("renewed")
+
+    def told(url: str, address: str) -> None:
+        pair[0].write_bytes(renewed.read_bytes())
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert [ask(url, "POST", INFER, trust=trusting(authority)).status for _ in range(20)] == [200] * 20
+        assert live_over_grpc(address, authority)
+
+    with_server(iris, secured(pair), told)
+
+
 def test_files_that_are_no_pair_are_named_before_anything_is_served(
     iris: Path, authority: Authority, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlserve import __version__
 from mlserve.protocol.messages import INFERENCE
-from mlserve.serving.oip.documents import EXTENSIONS, NAME, model_config, properties_of, statistics
+from mlserve.serving.oip.documents import EXTENSIONS, NAME, model_config, properties_of, statistics, without_folders
 from mlserve.serving.seam import ModelState, ModelStatistics, ModelStatus, ModelView
 
 
@@ -43,6 +43,9 @@ def index(models: Sequence[ModelStatus], *, only_ready: bool) -> Any:
     for status in models:
         if not only_ready or status.state is ModelState.READY:
             message.models.add(
-                name=status.name, version=status.version or "", state=str(status.state), reason=status.reason
+                name=status.name,
+                version=status.version or "",
+                state=str(status.state),
+                reason=without_folders(status.reason),
             )
     return message

@@ -7,6 +7,7 @@ import logging
 import grpc
 
 from mlserve.errors import MlserveError
+from mlserve.serving.oip.documents import sentence_of
 
 SENTENCE_CHARACTERS = 512
 """What a client's own words make longer is cut: gRPC puts an error into headers, of which clients take 8 KiB."""
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 def status_of(error: Exception, request_id: str) -> tuple[grpc.StatusCode, str]:
     """The code and the sentence for ``error``; a bug of ours is logged under ``request_id`` and not explained."""
     if isinstance(error, MlserveError):
-        sentence = f"{error.message} ({error.hint})" if error.hint else error.message
+        sentence = sentence_of(error)
         if len(sentence) > SENTENCE_CHARACTERS:
             sentence = sentence[: SENTENCE_CHARACTERS - 1] + "…"
         return grpc.StatusCode[error.grpc_status], sentence.encode("utf-8", "replace").decode()

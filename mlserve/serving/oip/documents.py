@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ EXTENSIONS = (
 )
 """What is served beyond the protocol itself, in Triton's words."""
 
+
+_IN_A_FOLDER = re.compile(r"'/(?:[^'/]+/)*(?=[^'/]+')")
 
 _COMPUTED = ("compute_input", "compute_infer", "compute_output")
 
@@ -103,7 +106,21 @@ def repository_index(models: Sequence[ModelStatus], *, only_ready: bool) -> byte
 
 def failure(error: MlserveError) -> bytes:
     """The body of an error reply: its sentence, with the hint after it."""
-    return failure_text(f"{error.message} ({error.hint})" if error.hint else error.message)
+    return failure_text(sentence_of(error))
+
+
+def sentence_of(error: MlserveError) -> str:
+    """What a client is told of ``error``: its sentence, with the hint after it."""
+    return without_folders(f"{error.message} ({error.hint})" if error.hint else error.message)
+
+
+def without_folders(sentence: str) -> str:
+    """``sentence`` with files by their names alone: where the server keeps them is no client's business.
+
+    >>> without_folders("no file '/srv/models/iris.onnx'")
+    "no file 'iris.onnx'"
+    """
+    return _IN_A_FOLDER.sub("'", sentence)
 
 
 def failure_text(sentence: str) -> bytes:
@@ -153,5 +170,5 @@ def _tally(tally: Tally) -> dict[str, int]:
 
 
 def _status(status: ModelStatus) -> dict[str, Any]:
-    line = {"name": status.name, "state": status.state, "reason": status.reason}
+    line = {"name": status.name, "state": status.state, "reason": without_folders(status.reason)}
     return line | ({"version": status.version} if status.version is not None else {})

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 
+import orjson
+import pytest
+
 from mlserve import __version__
 from mlserve.errors import InvalidInput, NotFound
+from mlserve.serving.grpc.documents import index
+from mlserve.serving.grpc.statuses import status_of
 from mlserve.serving.oip.documents import (
     EXTENSIONS,
     failure,
@@ -14,6 +19,7 @@ from mlserve.serving.oip.documents import (
     model_names,
     repository_index,
     server_metadata,
+    without_folders,
 )
 from mlserve.serving.seam import ModelState, ModelStatus
 from tests.serving.fakes import doubling
@@ -65,3 +71,26 @@ def test_an_error_is_its_sentence_and_its_hint() -> None:
 
 def test_a_sentence_that_is_no_unicode_is_still_told() -> None:
     assert json.loads(failure_text("no model '\ud800'")) == {"error": "no model '?'"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("'/srv/a b/iris.onnx' cannot be loaded", "'iris.onnx' cannot be loaded"),
+        ("no file '/iris.onnx'", "no file 'iris.onnx'"),
+        ("input 'a/b' has shape [1]", "input 'a/b' has shape [1]"),
+        ("no model 'x' and no '/'", "no model 'x' and no '/'"),
+    ],
+)
+def test_no_client_learns_where_the_server_keeps_its_files(sentence: str, told: str) -> None:
+    failed = ModelStatus("iris", "1", ModelState.UNAVAILABLE, sentence)
+
+    assert orjson.loads(failure(InvalidInput(sentence))) == {"error": told}
+    assert orjson.loads(repository_index([failed], only_ready=False))[0]["reason"] == told
+    assert status_of(InvalidInput(sentence), "id")[1] == told
+    assert index([failed], only_ready=False).models[0].reason == told
+
+
+@pytest.mark.parametrize("length", [100, 200_000])
+def test_a_sentence_of_nothing_but_slashes_is_told_as_it_is(length: int) -> None:
+    assert without_folders("'" + "/" * length) == "'" + "/" * length

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, UsageError
+from mlserve.serving.descriptors import allow_files
 from mlserve.serving.events import Emit, Events
 from mlserve.serving.loading import Fetched, Wanted
 from mlserve.serving.parts import Parts, Targets, objective_of
@@ -61,6 +62,9 @@ def serve(
     objective_of(settings)
     fixed = [_wanted(file) for file in targets.files]
     _check_names([one.name for one in fixed], targets.names)
+    clients = allow_files(settings.max_connections)
+    if clients is not None and clients < settings.max_connections:
+        log.warning("%d clients fit into the limit of open files, not %d", clients, settings.max_connections)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     before_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL_S)

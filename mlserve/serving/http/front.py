@@ -89,7 +89,15 @@ class HttpFront:
 
         # A client in its handshake is no connection yet, so that no other limit holds for it.
         handshake_s = None if tls is None else self._limits.header_timeout_s
-        listening = partial(loop.create_server, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s)
+        # Half a minute by default, in which a client that never says goodbye would hold up a drain.
+        goodbye_s = None if tls is None else self._limits.linger_s
+        listening = partial(
+            loop.create_server,
+            backlog=_BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=handshake_s,
+            ssl_shutdown_timeout=goodbye_s,
+        )
         try:
             if sock is not None:
                 server = await listening(connection, sock=sock)

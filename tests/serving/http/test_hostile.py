@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -178,6 +179,27 @@ def test_a_client_that_never_finishes_its_handshake_is_cut(engine: FakeEngine, t
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             assert read_all(client) == b""
         front.on_loop(lambda: secure.drain(0.0))
+
+
+def test_a_client_that_never_says_goodbye_over_tls_holds_up_no_drain(engine: FakeEngine, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    context = server_context(TlsFiles(*authority.issue("server")))
+    with fronting(engine) as front:
+
+        async def listen() -> int:
+            ((_, port),) = await secure.listen(tls=context)
+            return port
+
+        secure = HttpFront(engine, Limits(linger_s=0.1))
+        port = front.on_loop(listen)
+        trusting = ssl.create_default_context(cafile=str(authority.file))
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            trusting.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.sendall(b"nonsense\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+            assert front.on_loop(lambda: secure.drain(20.0)) == 0
 
 
 @pytest.mark.parametrize("verb", ["generate", "generate_stream"])

@@ -112,7 +112,8 @@ class Answering:
 
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         if head.json_bytes is None:
-            body = self._json(head, body)
+            if head.encoding is not None or len(body) > self._max_json_bytes:
+                body = self._json(head, body)
         else:
             if head.encoding is not None:
                 body = inflate(body, self._max_body_bytes)

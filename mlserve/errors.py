@@ -89,8 +89,14 @@ class Unavailable(MlserveError):
 
 
 class Overloaded(Unavailable):
+    """``retry_after_s`` is when there should be room again, None where nobody knows."""
+
     http_status = 429
     grpc_status = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(Unavailable):

@@ -37,6 +37,10 @@ def serve(
     max_delay_ms: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="How long a batch waits for more rows; default 0.")
     ] = None,
+    slo: Annotated[
+        str | None,
+        typer.Option(metavar="PXX=TIME", help="Latency objective such as p99=20ms; what would miss it is refused."),
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate, PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key, PEM.")] = None,
     tls_ca: Annotated[
@@ -65,6 +69,7 @@ def serve(
         "serve.workers": workers,
         "serve.max_batch": max_batch,
         "serve.max_delay_ms": max_delay_ms,
+        "serve.slo": slo,
         "serve.tls_cert": tls_cert,
         "serve.tls_key": tls_key,
         "serve.tls_ca": tls_ca,

@@ -1,6 +1,8 @@
 """``mlserve top``: live rates and percentiles of a server."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +22,10 @@ def top(
         float | None, typer.Option(metavar="S", min=0.05, help="Seconds between two looks; default 1.")
     ] = None,
     count: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many looks.")] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file that holds an API key of scope metrics, if one is asked for."),
+    ] = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -28,12 +34,12 @@ def top(
 
     Times are those of the last interval, from the server's own histograms. Ctrl-C ends it.
     """
-    from mlserve.wiring.topping import INTERVAL_S, look, server_url
+    from mlserve.wiring.topping import INTERVAL_S, look, read_key, server_url
 
     out = Output.for_flags(json=as_json, quiet=quiet)
-    looks = look(server_url(url, config), interval_s=interval or INTERVAL_S, count=count)
+    looks = look(server_url(url, config), interval_s=interval or INTERVAL_S, count=count, key=read_key(api_key_file))
     if out.is_live:
-        _draw(looks)
+        draw(looks)
         return
     for found in looks:
         for line in _lines(found) if not as_json else [""]:
@@ -47,17 +53,21 @@ COLUMNS = (
     "rejected/s", "failed/s",
 )  # fmt: skip
 
+HEADS = ("version", "req/s", "rows/s", "p50 ms", "p90 ms", "p99 ms", "queue", "batch", "waiting", "rej/s", "fail/s")
+"""The same for a terminal of 80 columns; ``queue`` is the percentile 99 of the time in queue, in ms."""
 
-def _draw(looks: Any) -> None:
+
+def draw(looks: Iterable["Look"]) -> None:
     """A table that is drawn anew with each look, on a terminal."""
     from rich.live import Live
     from rich.table import Table
 
     with Live(auto_refresh=False) as live:
         for found in looks:
-            table = Table(title=_headline(found), title_justify="left", box=None)
-            for column in COLUMNS:
-                table.add_column(column, justify="left" if column == "version" else "right")
+            table = Table(title=_headline(found), title_justify="left", box=None, padding=(0, 1, 0, 0))
+            for column in HEADS:
+                is_name = column == "version"
+                table.add_column(column, justify="left" if is_name else "right", no_wrap=True)
             for row in _rows(found):
                 table.add_row(*row)
             live.update(table, refresh=True)

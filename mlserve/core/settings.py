@@ -23,6 +23,7 @@ Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,8 +36,18 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     workers: Positive = 1
     max_batch: Positive | None = None
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    preferred_batches: tuple[Positive, ...] = ()
     max_queue_rows: Positive = 8192
+    request_timeout_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    slo: str | None = None
+    response_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    single_flight: bool | None = None
     metrics: bool = True
+    access_log: Literal["off", "sampled", "all"] = "off"
+    access_log_file: str | None = None
+    access_log_share: Share = 0.01
+    traces: str | None = None
+    trace_share: Share = 0.01
     unit_key_input: str | None = None
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
@@ -188,16 +199,18 @@ def _from_file(file: Path) -> dict[str, Any]:
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
     """``MLSERVE_SERVE__PORT`` is ``serve.port``; a name without ``__`` counts only if it is one of our own.
 
+    Several values are separated by commas.
+
     An empty variable is as one that is not set, for many a pipeline cannot unset one.
     """
     values: dict[str, Any] = {}
-    known = set(setting_names())
+    known = dict(_flatten(msgspec.to_builtins(Settings())))
     for variable, text in env.items():
         if not variable.startswith(ENV_PREFIX) or not text:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
         if name in known:
-            values[name] = text
+            values[name] = text.split(",") if isinstance(known[name], tuple | list) else text
         elif "." in name:
             _check_known(name, f"from {variable}")
     return values

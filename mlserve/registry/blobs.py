@@ -153,10 +153,12 @@ class RemoteBlobs:
 
     def fetch(self, digest: str, target: Path) -> None:
         try:
-            with _remote_errors(self.url), self._files.open(self._key(digest), "rb") as source:
-                _copy_stored(source, target, digest)
+            with _remote_errors(self.url):
+                source = self._files.open(self._key(digest), "rb")
         except FileNotFoundError as error:
             raise NotFound(f"no blob {digest} in '{self.url}'") from error
+        with source:
+            _copy_stored(_Remote(source, self.url), target, digest)
 
     def has(self, digest: str, size_bytes: int) -> bool:
         try:
@@ -174,6 +176,21 @@ class RemoteBlobs:
 
     def _key(self, digest: str) -> str:
         return f"{self._base}/{blob_key(digest)}"
+
+
+class _Remote:
+    """Reads ``source``, so that what goes wrong with it is told apart from what goes wrong where it is written to."""
+
+    def __init__(self, source: BinaryIO, url: str) -> None:
+        self._source = source
+        self._url = url
+
+    def read(self, size_bytes: int) -> bytes:
+        try:
+            with _remote_errors(self._url):
+                return self._source.read(size_bytes)
+        except FileNotFoundError as error:
+            raise _out_of_reach(self._url, error) from error
 
 
 _HEAL = "register the same model again to restore it"

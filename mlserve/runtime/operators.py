@@ -32,6 +32,9 @@ ROW_MIXING = {
 }
 """Operators whose presence alone makes a row's answer depend on its neighbours, and why."""
 
+RANDOM = frozenset({*(name for name, why in ROW_MIXING.items() if "random" in why), "Sampling"})
+"""Operators that give other values for the same inputs; Sampling is ONNX Runtime's own."""
+
 Buffer = bytes | mmap.mmap
 Range = tuple[int, int]
 

@@ -13,9 +13,11 @@ from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.costs import Costs
 from mlserve.runtime.model import OnnxModel
+from mlserve.runtime.operators import RANDOM
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.gathering import Intake
-from mlserve.serving.seam import Answer, BatchOutputs, ModelState, ModelView, RunTiming
+from mlserve.serving.isolating import run_isolated
+from mlserve.serving.seam import Answer, BatchOutputs, InferRequest, ModelState, ModelView, RunTiming
 
 
 class Run(msgspec.Struct, gc=False):
@@ -75,6 +77,7 @@ class Loaded:
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
         self.inline_rows = self.max_rows if certificate.batchable else INLINE_ROWS
+        self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
         self.is_retired = False
@@ -82,6 +85,11 @@ class Loaded:
         self.view = self._view(model, ())
         self._model = model
         self._long_runs = 0
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether equal inputs get equal answers: nothing in the model draws random numbers."""
+        return RANDOM.isdisjoint(self._model.operators)
 
     def refresh_view(self, versions: tuple[str, ...], stages: tuple[str, ...]) -> None:
         """Say which versions of the model can be asked for, and which stages this one holds."""
@@ -111,17 +119,11 @@ class Loaded:
             self._long_runs -= 1
 
     def execute(self, batch: Sequence[Waiting]) -> list[Run]:
-        """Run ``batch``: one run of all, or several where some fail.
+        """Run ``batch``: one run of all, or several where some fail; see ``isolating.run_isolated``."""
+        return [Run(part, outcome) for part, outcome in run_isolated(batch, self._run, self._check)]
 
-        Where a batch fails, its halves are run again, so that a request is only refused for what is wrong with itself.
-        """
-        try:
-            return [Run(batch, self._run(batch))]
-        except Exception as error:
-            if len(batch) == 1:
-                return [Run(batch, error)]
-            middle = len(batch) // 2
-            return [*self.execute(batch[:middle]), *self.execute(batch[middle:])]
+    def _check(self, request: InferRequest) -> None:
+        self.intake.gather([request])
 
     def _run(self, batch: Sequence[Waiting]) -> BatchOutputs:
         taken_s = monotonic()

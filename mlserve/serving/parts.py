@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import MlserveError, Unavailable
+from mlserve.core.slo import Slo, parse_slo
+from mlserve.errors import InvalidConfig, MlserveError, Unavailable, UsageError
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
+from mlserve.serving.accesslog import AccessLog
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Events
 from mlserve.serving.following import Follower, Upstream
@@ -30,6 +32,7 @@ from mlserve.serving.security.tls import grpc_credentials, load_into, server_con
 from mlserve.serving.supervising.seats import Seat
 from mlserve.serving.supervising.snapshots import SnapshotServer, gathered
 from mlserve.serving.threads import OneThread
+from mlserve.serving.tracing import TRACES_BY_ENVIRONMENT, Traces, open_traces
 
 if TYPE_CHECKING:
     from mlserve.serving.grpc.front import GrpcFront
@@ -99,8 +102,16 @@ class Parts:
             loop,
             max_queue_rows=settings.max_queue_rows,
             max_delay_s=settings.max_delay_ms / 1e3,
+            preferred_rows=settings.preferred_batches,
+            timeout_s=None if settings.request_timeout_ms is None else settings.request_timeout_ms / 1e3,
+            slo=objective_of(settings),
+            cache_bytes=settings.response_cache_bytes,
+            is_single_flight=bool(settings.response_cache_bytes)
+            if settings.single_flight is None
+            else settings.single_flight,
             on_demand=self.follower,
         )
+        self.observers = _observers(settings, loop)
         keys_file = None if settings.api_keys is None else Path(settings.api_keys)
         self.access = Access(keys_file, manages=manages(settings.manage_routes, settings.host, keys_file))
         self._authorize = None if self.access.is_open else self.access.check
@@ -110,8 +121,10 @@ class Parts:
             self.engine,
             limits_of(settings),
             metrics=self._metrics_text if settings.metrics else None,
+            observers=self.observers,
             authorize=self._authorize,
         )
+        log_of = next((one for one in self.observers if isinstance(one, AccessLog)), None)
         self._sources = Sources(
             self.engine,
             counted,
@@ -120,7 +133,11 @@ class Parts:
                 "http": lambda: self.front.refused,
                 "grpc": lambda: {} if self.grpc is None else self.grpc.refused,
             },
-            dropped={},
+            dropped={} if log_of is None else {"access_log": lambda: log_of.dropped},
+            failures={
+                "http": lambda: self.front.failures,
+                "grpc": lambda: {} if self.grpc is None else self.grpc.failures,
+            },
         )
         self._snapshots = (
             None if seat is None else SnapshotServer(seat.folder, str(os.getpid()), self._sources.families)
@@ -142,7 +159,12 @@ class Parts:
         # grpcio takes memory and time that a server without gRPC need not pay.
         from mlserve.serving.grpc.front import GrpcFront
 
-        front = GrpcFront(self.engine, max_message_bytes=settings.max_grpc_message_bytes, authorize=self._authorize)
+        front = GrpcFront(
+            self.engine,
+            max_message_bytes=settings.max_grpc_message_bytes,
+            authorize=self._authorize,
+            observers=self.observers,
+        )
         credentials = None if self.tls is None else grpc_credentials(self.tls)
         try:
             port = await front.listen(
@@ -208,7 +230,22 @@ class Parts:
             self._snapshots.close()
         self.lanes.close(timeout_s=1.0)
         self.repository.abandon()
+        for observer in self.observers:
+            observer.close(timeout_s=1.0)
         self.asker.shutdown()
+
+
+def _observers(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> list[AccessLog | Traces]:
+    """Who looks on. Raises InvalidConfig for a log that cannot be written, MissingExtra for traces without theirs."""
+    observers: list[AccessLog | Traces] = []
+    if settings.access_log != "off":
+        file = None if settings.access_log_file is None else Path(settings.access_log_file)
+        share = 1.0 if settings.access_log == "all" else settings.access_log_share
+        observers.append(AccessLog(loop, file, share))
+    if settings.traces is not None:
+        endpoint = None if settings.traces == TRACES_BY_ENVIRONMENT else settings.traces
+        observers.append(open_traces(settings.trace_share, endpoint=endpoint))
+    return observers
 
 
 def url_of(host: str, port: int, *, is_secure: bool = False) -> str:
@@ -222,3 +259,13 @@ def url_of(host: str, port: int, *, is_secure: bool = False) -> str:
 def address_of(host: str, port: int) -> str:
     """Host and port as one text."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def objective_of(settings: ServeSettings) -> Slo | None:
+    """The latency objective. Raises InvalidConfig for what is none."""
+    if settings.slo is None:
+        return None
+    try:
+        return parse_slo(settings.slo)
+    except UsageError as error:
+        raise InvalidConfig(f"serve.slo: {error.message}", hint=error.hint) from error

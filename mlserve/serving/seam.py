@@ -233,7 +233,7 @@ class ModelStatistics(msgspec.Struct, gc=False):
     Requests are counted in ``success``, ``fail`` and ``queue``, rows in ``inference_count``, runs in
     ``execution_count``; a request's share of the three ``compute_*`` is the whole time of its run, as Triton counts.
     ``rejected`` are requests that were not admitted, by reason. ``histograms`` are seconds of each request in "request"
-    and "queue", seconds of each run in "compute" and "encode", and rows of each run in "rows".
+    and "queue", seconds of each run in "compute" and "encode", rows of each run in "rows", its requests in "requests".
     ``last_inference_ms`` is since 1970, 0 for never.
     """
 

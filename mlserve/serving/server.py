@@ -24,7 +24,7 @@ from mlserve.core.settings import ServeSettings
 from mlserve.errors import Conflict, UsageError
 from mlserve.serving.events import Emit, Events
 from mlserve.serving.loading import Fetched, Wanted
-from mlserve.serving.parts import Parts, Targets
+from mlserve.serving.parts import Parts, Targets, objective_of
 from mlserve.serving.supervising.seats import Seat
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def serve(
     version in production, that cannot be loaded; NotFound; Conflict for two targets of one name; Unavailable when the
     address is taken or the registry is out of reach.
     """
+    objective_of(settings)
     fixed = [_wanted(file) for file in targets.files]
     _check_names([one.name for one in fixed], targets.names)
     runner = asyncio.Runner(loop_factory=_loop_factory())

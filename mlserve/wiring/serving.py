@@ -10,12 +10,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mlserve.core.refs import parse_name
+from mlserve.core.settings import ServeSettings, current_env
 from mlserve.errors import UsageError
 from mlserve.wiring.connecting import App, connect, settings_in_force
 from mlserve.wiring.predicting import is_path
@@ -47,6 +49,8 @@ def serve_targets(
 
     resolved = settings_in_force(flags or {}, config_file)
     settings = resolved.settings.serve
+    if settings.traces is None and current_env().get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        settings = _traced(settings, warn)
     origins = {one.name: one.origin for one in resolved.origins}
     must_have_grpc = origins["serve.grpc_port"] != "default"
     if settings.port == 0 and not must_have_grpc:
@@ -55,8 +59,10 @@ def serve_targets(
     files = tuple(Path(target) for target in targets if is_path(target))
     names = tuple(_name(target) for target in targets if not is_path(target)) if targets else None
     if settings.workers > 1:
+        from mlserve.serving.parts import objective_of
         from mlserve.wiring.workers import Job, supervise
 
+        objective_of(settings)  # what no worker could start with is no reason to start any
         job = Job(tuple(targets), dict(flags or {}), config_file)
         with _logging_to_stderr():
             return supervise(job, settings, emit, warn=warn, must_have_grpc=must_have_grpc)
@@ -68,6 +74,14 @@ def serve_targets(
         stack.enter_context(_logging_to_stderr())
         what = Targets(files, names, upstream)
         return serve(what, settings, emit, warn=warn, must_have_grpc=must_have_grpc, seat=seat)
+
+
+def _traced(settings: ServeSettings, warn: Callable[[str], None]) -> ServeSettings:
+    """Traces to where OpenTelemetry's own variables say, if its packages are there: the variables may be for others."""
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        warn("OTEL_EXPORTER_OTLP_ENDPOINT is set, but there are no traces without: pip install 'mlserve[otel]'")
+        return settings
+    return msgspec.structs.replace(settings, traces="otel")
 
 
 def _name(target: str) -> str:

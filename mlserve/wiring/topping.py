@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlserve.errors import NotFound, Unavailable
+from mlserve.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
 from mlserve.serving.metrics.rates import Rate, busy_cores, rates
 from mlserve.serving.metrics.reading import Scrape, scrape_of
 from mlserve.wiring.remote import parse_url
@@ -60,6 +61,7 @@ def look(
     *,
     interval_s: float,
     count: int | None = None,
+    key: str | None = None,
     read: Callable[[str], str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -67,9 +69,10 @@ def look(
 ) -> Iterator[Look]:
     """One ``Look`` an interval, ``count`` of them or without end.
 
-    Raises Unavailable where no server answers, NotFound where it has no metrics, InvalidInput where it is no mlserve.
+    ``key`` is an API key. Raises Unavailable where no server answers, NotFound where it has no metrics, Unauthenticated
+    and Forbidden, InvalidInput where it is no mlserve.
     """
-    fetch = read or metrics_text
+    fetch = read or partial(metrics_text, key=key)
     before, before_s = scrape_of(fetch(url)), clock()
     due_s, made = before_s, 0
     while count is None or made < count:
@@ -80,14 +83,26 @@ def look(
         before, before_s, made = after, after_s, made + 1
 
 
-def metrics_text(url: str) -> str:
-    """What ``/metrics`` of the server at ``url`` says. Raises Unavailable, NotFound."""
+def read_key(file: Path | None) -> str | None:
+    """The API key in ``file``, without the line's end. Raises InvalidInput."""
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{file}' cannot be read") from error
+
+
+def metrics_text(url: str, *, key: str | None = None) -> str:
+    """What ``/metrics`` of the server at ``url`` says. Raises Unavailable, NotFound, Unauthenticated, Forbidden."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", f"{parts.path}/metrics")
+        connection.request(
+            "GET", f"{parts.path}/metrics", headers={} if key is None else {"authorization": f"Bearer {key}"}
+        )
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
@@ -97,6 +112,10 @@ def metrics_text(url: str) -> str:
         connection.close()
     if response.status == http.client.NOT_FOUND:
         raise NotFound(f"the server at {url} tells no metrics", hint="MLSERVE_SERVE__METRICS=true mlserve serve")
+    if response.status == http.client.UNAUTHORIZED:
+        raise Unauthenticated(f"the server at {url} asks for an API key", hint="mlserve top --api-key-file FILE")
+    if response.status == http.client.FORBIDDEN:
+        raise Forbidden("the API key may not see metrics", hint="mlserve keys add NAME --scope metrics")
     if response.status != http.client.OK:
         raise Unavailable(f"the server at {url} answers {response.status} where its metrics should be")
     return text

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Unavailable
+from mlserve.serving.events import Event, Events
 from mlserve.serving.supervising.supervisor import Supervisor
 from mlserve.serving.supervising.workers import Forward, Worker
 
@@ -56,8 +57,12 @@ def supervise(
     """
     with reserved(settings.host, settings.port) as port, _grpc_port(settings, must_have_grpc, warn) as grpc_port:
         ports = {"port": port, "grpc_port": grpc_port, "workers": 1}
-        with tempfile.TemporaryDirectory(prefix="mlserve-") as name:
-            return asyncio.run(_run(job, settings, ports, Path(name), emit))
+        events = Events(emit)
+        try:
+            with tempfile.TemporaryDirectory(prefix="mlserve-") as name:
+                return asyncio.run(_run(job, settings, ports, Path(name), events))
+        finally:
+            events.close(timeout_s=1.0)
 
 
 async def _run(
@@ -65,8 +70,14 @@ async def _run(
     settings: ServeSettings,
     ports: Mapping[str, Any],
     folder: Path,
-    emit: Callable[[Mapping[str, Any]], None],
+    events: Events,
 ) -> signal.Signals:
+    def emit(event: Event) -> None:
+        if event["event"] == "ready":
+            events.ready(event)
+        else:
+            events(event)
+
     async def start(seat: int, forward: Forward) -> Worker:
         task = job.packed(seat, settings.workers, folder, ports)
         return await Worker.start(seat, (sys.executable, "-m", WORKER), task, forward)

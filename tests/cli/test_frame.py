@@ -31,6 +31,7 @@ HEAVY = (
 )
 CONTRACT = {
     "top",
+    "bench",
     *(
         "init",
         "doctor",

@@ -6,9 +6,14 @@ import json
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mlserve.cli.top import COLUMNS
+import pytest
+
+from mlserve.cli.top import COLUMNS, draw
+from mlserve.serving.metrics.rates import Rate
+from mlserve.wiring.topping import Look
 from tests.cli.conftest import Run
 from tests.cli.test_serve import server
 from tests.processes import MLSERVE
@@ -54,3 +59,22 @@ def test_ctrl_c_ends_it_with_130(model: Path) -> None:
         json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+
+
+def test_a_person_at_a_terminal_gets_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = Rate(
+        model="fraud", version="7", ready=False, requests_per_s=1234.5, rows_per_s=2000.0, p50_ms=0.25, p90_ms=0.5,
+        p99_ms=1.5, queue_p99_ms=0.75, compute_p50_ms=0.1, batch_rows=None, queue_rows=3, rejected_per_s=0.5,
+        failed_per_s=0.0,
+    )  # fmt: skip
+    look = Look(datetime(2026, 1, 2, tzinfo=UTC), 1.0, "http://box:8000", [rate], 12, 0.75, 100 << 20)
+
+    monkeypatch.setenv("COLUMNS", "100")
+    draw([look, look])
+
+    shown = capsys.readouterr().out
+    assert "http://box:8000: 12 connections, 0.75 cores, 100 MiB" in shown
+    assert "fraud:7 (away)" in shown
+    assert "1234.5" in shown

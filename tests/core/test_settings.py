@@ -200,3 +200,13 @@ def test_a_section_given_as_a_value_is_told_what_it_holds(tmp_path: Path):
 @pytest.mark.parametrize("name", ["MLSERVE_REGISTRY", "MLSERVE_SERVE__PORT"])
 def test_an_empty_variable_is_as_none(tmp_path: Path, name: str):
     assert resolve({}, {name: ""}, tmp_path).settings == Settings()
+
+
+def test_several_values_come_from_the_environment_with_commas_and_from_the_file_as_a_list(tmp_path: Path):
+    (tmp_path / PROJECT_FILE).write_text("[serve]\npreferred_batches = [16]\n")
+
+    assert resolve({}, {}, tmp_path).settings.serve.preferred_batches == (16,)
+    env = {"MLSERVE_SERVE__PREFERRED_BATCHES": "4,8"}
+    assert resolve({}, env, tmp_path).settings.serve.preferred_batches == (4, 8)
+    with pytest.raises(InvalidConfig, match="preferred_batches"):
+        resolve({}, {"MLSERVE_SERVE__PREFERRED_BATCHES": "4,x"}, tmp_path)

@@ -69,7 +69,7 @@ class World:
         self.engine = BatchingEngine(self.repository, self.lanes, loop, **{"max_queue_rows": 1000, **options})
 
     def ask(self, name: str, version: int | None = None, /, *, outputs: tuple[str, ...] | None = None,
-            deadline_s: float | None = None, as_lists: bool = False,
+            deadline_s: float | None = None, priority: int = 0, as_lists: bool = False,
             **inputs: Any) -> asyncio.Future[Answer]:  # fmt: skip
         """Sends a request now; what becomes of it is in the future."""
         tensors = [tensor(key, value, as_lists=as_lists) for key, value in inputs.items()]
@@ -82,7 +82,7 @@ class World:
             else:
                 future.set_result(answer)
 
-        self.ticket = self.engine.infer(InferRequest(name, version, tensors, outputs, deadline_s), deliver)
+        self.ticket = self.engine.infer(InferRequest(name, version, tensors, outputs, deadline_s, priority), deliver)
         return future
 
     def close(self) -> None:
@@ -120,16 +120,19 @@ class GatedModel:
     signature = Signature((TensorSpec("x", DType.FLOAT32, ("n", 1)),), (TensorSpec("y", DType.FLOAT32, ("n", 1)),))
     providers = ("CPUExecutionProvider",)
     threads = 1
+    operators: frozenset[str] = frozenset()
 
     def __init__(self, refused: Mapping[float, Exception] | None = None) -> None:
         self.gate = threading.Event()
         self.started = threading.Semaphore(0)
         self.runs: list[int] = []
+        self.values: list[list[float]] = []
         self.refused = refused or {}
         self.is_closed = False
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         self.runs.append(len(inputs["x"]))
+        self.values.append(inputs["x"].ravel().tolist())
         self.started.release()
         assert self.gate.wait(60.0)
         assert not self.is_closed, "no run after the model is closed"

@@ -5,17 +5,21 @@ from __future__ import annotations
 import heapq
 import random
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlserve.serving.batching import RowQueue, Waiting, equal_share, hold_until, pieces
+from mlserve.serving.batching import RowQueue, Waiting, equal_share, pieces
+from mlserve.serving.holding import hold_until
 from mlserve.serving.seam import InferRequest
 
 
-def waiting(rows: int = 1, key: object = (), deadline_s: float | None = None, arrived_s: float = 0.0) -> Waiting:
-    return Waiting(InferRequest("m", None, [], None, deadline_s), lambda answer: None, rows, key, arrived_s)
+def waiting(
+    rows: int = 1, key: object = (), deadline_s: float = inf, arrived_s: float = 0.0, rank: float = 0.0
+) -> Waiting:
+    return Waiting(InferRequest("m", None, []), lambda answer: None, rows, key, arrived_s, rank, deadline_s)
 
 
 def filled(*requests: Waiting) -> RowQueue:
@@ -46,7 +50,7 @@ def test_every_request_is_taken_once_in_order_with_its_like_and_within_the_limit
         assert sum(one.rows for one in batch) <= limit or len(batch) == 1
         assert len({one.key for one in batch}) <= 1
         assert len(batch) == 1 or all(one.key is not None for one in batch)
-        if oldest is not None and oldest.deliver is not None and not oldest.is_expired(10.0):
+        if oldest is not None and oldest.deliver is not None and oldest.deadline_s >= 10.0:
             assert batch[0] is oldest, "who has waited longest goes first"
         taken.extend(batch)
         return bool(batch)
@@ -56,7 +60,7 @@ def test_every_request_is_taken_once_in_order_with_its_like_and_within_the_limit
             take(step)
         else:
             rows, key, fate = step  # type: ignore[misc]
-            one = waiting(rows, key, deadline_s=5.0 if fate == "expire" else None)
+            one = waiting(rows, key, deadline_s=5.0 if fate == "expire" else inf)
             queue.add(one)
             if fate == "cancel":
                 one.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlserve.core.slo import Slo
 from mlserve.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded
 from mlserve.serving.seam import Engine, ModelState
 from tests import models
@@ -450,6 +451,180 @@ def test_a_name_without_a_version_is_known_and_not_ready() -> None:
 
         assert not world.engine.is_ready()
         assert not world.engine.is_ready("m")
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_the_more_urgent_go_first_and_share_batches_with_the_others() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=1, max_rows=2)
+        first = world.ask("m", x=column(0))
+        await started(model)
+        asked = [world.ask("m", x=column(value), priority=level) for value, level in ((1, 0), (2, 9), (3, 1), (4, 5))]
+        model.gate.set()
+        await asyncio.gather(first, *asked)
+
+        assert model.values == [[0], [3, 1], [4, 2]]
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_the_last_part_of_a_full_queue_is_for_the_urgent() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=1, max_queue_rows=4)
+        asked = [world.ask("m", x=ONE)]
+        await started(model)
+        asked += [world.ask("m", x=ONE) for _ in range(4)]
+
+        with pytest.raises(Overloaded) as refusal:
+            world.ask("m", x=ONE, priority=5)
+        assert refusal.value.retry_after_s is not None
+        assert refusal.value.retry_after_s > 0
+        asked.append(world.ask("m", x=ONE, priority=4))
+        with pytest.raises(Overloaded):
+            world.ask("m", x=ONE, priority=4)
+        assert world.engine.statistics("m")[0].rejected == {"queue_full": 2}
+        model.gate.set()
+        await asyncio.gather(*asked)
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_batches_are_cut_to_a_preferred_size_where_one_fits() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        model.gate.set()
+        world = await gated_world(model, INLINE, max_rows=16, preferred_rows=(4, 8))
+
+        await asyncio.gather(*[world.ask("m", x=ONE) for _ in range(15)])
+
+        assert model.runs == [8, 4, 3]
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_a_request_without_a_limit_of_its_own_has_that_of_the_server() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=1, timeout_s=0.01)
+        patient = world.ask("m", x=ONE, deadline_s=asyncio.get_running_loop().time() + 600.0)
+        await started(model)
+
+        with pytest.raises(DeadlineExceeded):
+            await world.ask("m", x=ONE)
+        model.gate.set()
+        await patient
+        counted = world.engine.statistics("m")[0]
+        assert (counted.fail.count, counted.rejected) == (1, {"expired": 1})
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_versions_that_wait_for_lanes_are_given_them_in_turn() -> None:
+    async def story() -> None:
+        order: list[str] = []
+        made = {}
+        for name in ("a", "b", "c"):
+            made[name] = GatedModel()
+            made[name].gate.set()
+        busy = GatedModel()
+        made["busy"] = busy
+        names = list(made)
+        world = World(names, lambda one: gated(made[one.name], IN_LANES, name=one.name, max_rows=1), lanes=1)
+        await world.repository.apply([wanted(name) for name in names])
+        first = world.ask("busy", x=ONE)
+        await started(busy)
+        futures = []
+        for name, count in (("a", 6), ("b", 2), ("c", 3)):
+            for _ in range(count):
+                future = world.ask(name, x=ONE)
+                future.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+                futures.append(future)
+        busy.gate.set()
+        await asyncio.gather(first, *futures)
+        await asyncio.sleep(0)
+
+        assert "".join(order) == "abcabcacaaa"
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_lanes_that_are_idle_at_once_go_to_different_versions() -> None:
+    async def story() -> None:
+        deep, shallow = GatedModel(), GatedModel()
+        made = {"deep": deep, "shallow": shallow}
+        world = World(
+            ["deep", "shallow"], lambda one: gated(made[one.name], IN_LANES, name=one.name, max_rows=8), lanes=2
+        )
+        await world.repository.apply([wanted("deep"), wanted("shallow")])
+        futures = [world.ask("deep", x=ONE) for _ in range(8)] + [world.ask("shallow", x=ONE) for _ in range(2)]
+        await started(deep)
+        await started(shallow)
+
+        assert (deep.runs, shallow.runs) == ([8], [2])
+        deep.gate.set()
+        shallow.gate.set()
+        await asyncio.gather(*futures)
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_what_would_miss_the_objective_is_refused_at_once_and_told_when_to_come_back() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=1, max_rows=4, slo=Slo(99.0, 20e-3))
+        running = world.ask("m", x=column(1, 2, 3, 4))  # 8 ms by the costs
+        await started(model)
+        queued = world.ask("m", x=column(1, 2, 3, 4))
+
+        with pytest.raises(Overloaded, match="'m' would not answer within 20 ms: 4 rows go first") as refusal:
+            world.ask("m", x=ONE)
+        assert refusal.value.retry_after_s is not None
+        assert 0 < refusal.value.retry_after_s < 0.1
+        assert world.engine.statistics("m")[0].rejected == {"slo": 1}
+        model.gate.set()
+        await asyncio.gather(running, queued)
+        await world.ask("m", x=ONE)
+        assert world.engine.is_idle
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_with_an_objective_the_sooner_deadline_goes_first_and_one_that_cannot_be_kept_is_refused() -> None:
+    async def story() -> None:
+        model, loop = GatedModel(), asyncio.get_running_loop()
+        world = await gated_world(model, lanes=1, max_rows=1, slo=Slo(99.0, 600.0))
+        first = world.ask("m", x=column(0))
+        await started(model)
+        later, sooner = world.ask("m", x=column(1)), world.ask("m", x=column(2), deadline_s=loop.time() + 300.0)
+        with pytest.raises(Overloaded):
+            world.ask("m", x=column(3), deadline_s=loop.time() + 1e-3)
+        model.gate.set()
+        await asyncio.gather(first, later, sooner)
+
+        assert model.values == [[0], [2], [1]]
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_a_server_that_is_idle_takes_what_it_thinks_it_cannot_do_in_time() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        model.gate.set()
+        world = await gated_world(model, lanes=1, max_rows=4, slo=Slo(99.0, 1e-6))
+
+        assert arrays(await world.ask("m", x=column(1, 2)))["y"].shape == (2, 1)
         world.close()
 
     asyncio.run(story())

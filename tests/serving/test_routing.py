@@ -185,11 +185,18 @@ def test_a_challenger_that_cannot_be_loaded_leaves_its_share_with_the_champion()
 
 def test_what_a_challenger_fails_at_the_champion_answers_and_the_failure_is_counted() -> None:
     async def story() -> None:
-        world = World(["m"], models({2: {1.0: RuntimeError("no")}}))
+        told: list[tuple[str, str]] = []
+
+        def record(loaded: Loaded, run: Run) -> None:
+            told.append((f"{loaded.name}:{loaded.version}", type(run.outcome).__name__))
+
+        world = World(["m"], models({2: {1.0: RuntimeError("no")}}), on_answered=record)
         await world.repository.apply(split(1.0))
 
         assert {answer.version for answer in await answers(world, KEYS[:8])} == {"1"}
 
+        assert told == [("m:2", "RuntimeError")] * 8 + [("m:1", "BatchOutputs")]
+        assert world.engine.statistics("m@challenger") == world.engine.statistics("m", 2)
         one, two = world.engine.statistics("m")
         assert (one.success.count, one.fail.count) == (8, 0)
         assert (two.success.count, two.fail.count) == (0, 8)
@@ -244,6 +251,28 @@ def test_what_follows_an_answer_is_called_once_a_run_and_harms_nobody() -> None:
             await answers(world, KEYS[:1], ONE * 2)
 
         assert seen == [("m:1", 3, "BatchOutputs"), ("m:1", 1, "InvalidInput")]
+        world.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("bad_row", [0, 599])
+def test_a_large_request_that_a_challenger_cannot_answer_is_answered_by_the_champion_alone(bad_row: int) -> None:
+    async def story() -> None:
+        load = models({2: {13.0: InvalidInput("13 is refused")}})
+        world = World(["m"], load)
+        await world.repository.apply(split(1.0))
+        values = np.ones((600, 1), np.float32)
+        values[bad_row] = 13.0
+
+        good = await answers(world, ["a", "a"], np.ones((600, 1), np.float32))
+        moved = await answers(world, ["a"], values)
+
+        assert {answer.version for answer in good} == {"2"}
+        assert [answer.version for answer in moved] == ["1"]
+        assert moved[0].outputs[0].array().ravel().tolist() == values.ravel().tolist()
+        assert world.engine.statistics("m", 2)[0].fail.count == 1
+        assert world.engine.statistics("m", 1)[0].success.count == 1
         world.close()
 
     asyncio.run(story())

@@ -10,17 +10,19 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from mlserve.core.assignment import arm_of
 from mlserve.core.refs import Stage
 from mlserve.core.settings import ServeSettings
-from mlserve.errors import Conflict, InvalidInput, NotFound, Unavailable, UsageError
+from mlserve.errors import Conflict, InvalidConfig, InvalidInput, NotFound, Unavailable, UsageError
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.following import live_instances
 from mlserve.registry.migrating import upgrade
@@ -156,7 +158,7 @@ def test_interrupting_ends_it_too_and_is_told_apart(tmp_path: Path) -> None:
 
 def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
     story = Story()
-    patient = ServeSettings(port=0, drain_s=3600.0, body_timeout_s=3600.0)
+    patient = ServeSettings(port=0, grpc_port="off", drain_s=3600.0, body_timeout_s=3600.0)
     sockets: list[socket.socket] = []
 
     def hurry() -> None:
@@ -315,6 +317,44 @@ def test_a_file_that_has_changed_is_read_again_on_demand(tmp_path: Path) -> None
     story.run(Targets(files=(file,)), told)
 
 
+def test_requests_are_logged_and_traced_where_that_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    posted: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def told(client: Client) -> None:
+        for _ in range(5):
+            assert client.infer("iris", mlserve_request_id="a")[0] == 200
+        assert client.get("/metrics") == 200
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        settings = replace(
+            ANY_PORT,
+            access_log="all",
+            access_log_file=str(tmp_path / "access.jsonl"),
+            traces=f"http://127.0.0.1:{collector.server_port}",
+            trace_share=1.0,
+        )
+        Story().run(Targets(files=(saved(tmp_path),)), told, settings)
+        collector.shutdown()
+
+    lines = [json.loads(line) for line in (tmp_path / "access.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(line["action"], line["status"]) for line in lines] == [("infer", 200)] * 5 + [("metrics", 200)]
+    assert lines[0]["id"] == "a"
+    assert lines[0]["batch_rows"] == 1
+    assert {path for path, _ in posted} == {"/v1/traces"}
+    assert any(b"infer iris" in body and b"compute" in body for _, body in posted)
+
+
 def test_a_file_that_cannot_be_loaded_ends_the_start_and_is_named(tmp_path: Path) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
@@ -377,3 +417,8 @@ def test_what_cannot_be_served_is_said_before_anything_starts(
 ) -> None:
     with pytest.raises(error):
         serve(Targets(tuple(map(Path, files)), names), settings, print)
+
+
+def test_an_objective_that_is_none_is_refused_before_anything_is_bound() -> None:
+    with pytest.raises(InvalidConfig, match=r"^serve.slo: 'p99' is no latency objective$"):
+        serve(Targets(files=(Path("m.onnx"),)), ServeSettings(slo="p99"), lambda event: None)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlserve.errors import NotFound, Unavailable, UsageError
-from mlserve.wiring.topping import look, metrics_text, server_url
+from mlserve.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable, UsageError
+from mlserve.wiring.topping import look, metrics_text, read_key, server_url
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -61,11 +61,16 @@ def test_the_server_meant_is_the_one_named_or_the_one_of_the_settings(
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, NotFound), (503, Unavailable)], ids=["no metrics", "another answer"]
+    ("status", "error"),
+    [(404, NotFound), (401, Unauthenticated), (403, Forbidden), (503, Unavailable)],
+    ids=["no metrics", "no key", "a key without the scope", "another answer"],
 )
 def test_a_server_without_metrics_is_told_from_none(status: int, error: type[Exception]) -> None:
+    keys: list[str] = []
+
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            keys.append(self.headers["authorization"])
             self.send_response(status)
             self.end_headers()
 
@@ -76,8 +81,9 @@ def test_a_server_without_metrics_is_told_from_none(status: int, error: type[Exc
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with pytest.raises(error):
-            metrics_text(f"http://127.0.0.1:{server.server_port}")
+            metrics_text(f"http://127.0.0.1:{server.server_port}", key="k-1")
         thread.join()
+    assert keys == ["Bearer k-1"]
 
 
 def test_where_nobody_listens_the_server_is_unavailable() -> None:
@@ -86,3 +92,12 @@ def test_where_nobody_listens_the_server_is_unavailable() -> None:
 
     with pytest.raises(Unavailable, match=f"no server answers at http://127.0.0.1:{port}: connection refused"):
         metrics_text(f"http://127.0.0.1:{port}")
+
+
+def test_a_key_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k-1\n", encoding="utf-8")
+
+    assert read_key(tmp_path / "key") == "k-1"
+    assert read_key(None) is None
+    with pytest.raises(InvalidInput):
+        read_key(tmp_path / "none")

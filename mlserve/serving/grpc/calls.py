@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Literal
 
+from mlserve.errors import MlserveError
 from mlserve.serving.grpc.statuses import status_of
-from mlserve.serving.seam import InferRequest
+from mlserve.serving.observing import reason_of
+from mlserve.serving.seam import Answer, InferRequest
 
 REQUEST_ID = "mlserve-request-id"
 UNIT_KEY = "mlserve-unit-key"
@@ -29,9 +32,15 @@ class Calls:
         self._authorize = authorize
         self._numbers = count(1)
         self.refused: dict[int, int] = {}
+        self.failures: dict[tuple[str, str], int] = {}
 
     def begin(self, context: Any) -> Call:
         return Call(self, context)
+
+    def note_failure(self, model: str, error: Exception) -> None:
+        """Count what a call failed for; ``model`` is "" where there is none of the name it gave."""
+        key = model, reason_of(error)
+        self.failures[key] = self.failures.get(key, 0) + 1
 
     def next_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers):x}"
@@ -43,15 +52,21 @@ class Calls:
 
 
 class Call:
-    """One call. Its id is the client's own, from the metadata or the message, or one made here."""
+    """One call. Its id is the client's own, from the metadata or the message, or one made here.
 
-    __slots__ = ("_calls", "_context", "_id", "_metadata", "wants_receipt")
+    ``model``, ``answer`` and ``status``, in HTTP's numbers, are what is known of it so far.
+    """
+
+    __slots__ = ("_calls", "_context", "_id", "_metadata", "answer", "model", "status", "wants_receipt")
 
     def __init__(self, calls: Calls, context: Any) -> None:
         self._calls = calls
         self._context = context
         self._metadata = metadata_of(context)
         self._id = self._metadata.get(REQUEST_ID, "")[:_ID_CHARACTERS]
+        self.model = ""
+        self.answer: Answer | None = None
+        self.status = HTTPStatus.OK.value
         self.wants_receipt = self._metadata.get(RECEIPT) in ("1", "true")
 
     @property
@@ -78,6 +93,20 @@ class Call:
         if request.unit_key is None:
             request.unit_key = self._metadata.get(UNIT_KEY)
 
+    @property
+    def own_id(self) -> bytes | None:
+        """The id in the metadata, None where the client gave none there."""
+        return self._id.encode() or None
+
+    @property
+    def client(self) -> str:
+        """Host and port of whoever calls, as text."""
+        return str(self._context.peer()).partition(":")[2]
+
+    @property
+    def traceparent(self) -> str | None:
+        return self._metadata.get("traceparent")
+
     def has(self, name: str) -> bool:
         """Whether the client set the metadata ``name`` to true."""
         return self._metadata.get(name, "").lower() in ("1", "true")
@@ -91,6 +120,8 @@ class Call:
         code, sentence = status_of(error, self.id)
         number: int = code.value[0]
         self._calls.refused[number] = self._calls.refused.get(number, 0) + 1
+        self._calls.note_failure(self.model, error)
+        self.status = error.http_status if isinstance(error, MlserveError) else HTTPStatus.INTERNAL_SERVER_ERROR.value
         await self._context.abort(code, sentence, ((REQUEST_ID, self.id),))
         raise AssertionError("abort does not return")
 

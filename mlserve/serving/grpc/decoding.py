@@ -63,6 +63,8 @@ def decode_infer(engine: Engine, message: Any, clock: Callable[[], float]) -> De
     """
     version = version_of(message.model_version)
     view = engine.view(message.model_name, version)
+    if view.name != message.model_name:  # NAME@STAGE, which means the version that stands there
+        version = int(view.version)
     request = InferRequest(view.name, version, _inputs(message, plan_of(view)))
     classes = _outputs(message, request, view) if message.outputs else None
     wants_receipt = wants_empty_final = False

@@ -14,8 +14,10 @@ from mlserve.errors import Unavailable
 from mlserve.serving.grpc import reflection
 from mlserve.serving.grpc.calls import Authorize, Calls
 from mlserve.serving.grpc.health import HealthService
+from mlserve.serving.grpc.observed import ObservedService
 from mlserve.serving.grpc.service import InferenceService
 from mlserve.serving.grpc.streams import Streams
+from mlserve.serving.observing import Observer
 from mlserve.serving.seam import Engine
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,14 @@ class GrpcFront:
     """
 
     def __init__(
-        self, engine: Engine, *, max_message_bytes: int | None = None, authorize: Authorize | None = None
+        self,
+        engine: Engine,
+        *,
+        max_message_bytes: int | None = None,
+        authorize: Authorize | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
+        self._observers = tuple(observers)
         self._engine = engine
         self._max_message_bytes = UNLIMITED if max_message_bytes is None else max_message_bytes
         self._calls = Calls(secrets.token_hex(4), authorize)
@@ -43,6 +51,11 @@ class GrpcFront:
     def refused(self) -> Mapping[int, int]:
         """How many calls ended with each gRPC code but OK."""
         return self._calls.refused
+
+    @property
+    def failures(self) -> Mapping[tuple[str, str], int]:
+        """How many calls failed, by model and reason; those that never came to a model have "" for it."""
+        return self._calls.failures
 
     async def listen(
         self,
@@ -57,7 +70,8 @@ class GrpcFront:
         Raises Unavailable if the address cannot be had.
         """
         self._server = grpc.aio.server(options=self._options(reuse_port))
-        service = InferenceService(self._engine, self._calls, self._streams, asyncio.get_running_loop().time)
+        parts = (self._engine, self._calls, self._streams, asyncio.get_running_loop().time)
+        service = ObservedService(*parts, self._observers) if self._observers else InferenceService(*parts)
         self._server.add_generic_rpc_handlers(
             (service.handler(), HealthService(self._engine, self._streams).handler(), *reflection.handlers())
         )

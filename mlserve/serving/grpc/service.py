@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from mlserve.errors import InvalidInput, MlserveError, Unavailable, Unsupported
 from mlserve.protocol.messages import INFERENCE, METHODS, REFUSED, SERVICE, STREAM_METHOD
 from mlserve.serving.grpc import documents
-from mlserve.serving.grpc.calls import RECEIPT, Calls, Scope
+from mlserve.serving.grpc.calls import RECEIPT, Call, Calls, Scope
 from mlserve.serving.grpc.decoding import DecodedCall, decode_infer, parse, values_of, version_of
 from mlserve.serving.grpc.encoding import encode_infer
 from mlserve.serving.grpc.settling import Settling
@@ -70,15 +70,18 @@ class InferenceService:
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     async def _infer(self, data: bytes, context: Context) -> bytes:
-        call = self._calls.begin(context)
+        return await self._answer_call(self._calls.begin(context), data)
+
+    async def _answer_call(self, call: Call, data: bytes) -> bytes:
         try:
             call.check("infer")
             message = parse(data)
             decoded = decode_infer(self._engine, message, self._clock)
+            call.model = decoded.request.model
             call.name(decoded.id)
             call.put_into(decoded.request, self._clock())
             arrived_s = monotonic()
-            answer = await self._answer(decoded)
+            answer = call.answer = await self._answer(decoded)
             response = encode_infer(answer, decoded.id, decoded.classes)
             if decoded.wants_receipt or call.wants_receipt:
                 call.close((RECEIPT, receipt_of(answer, arrived_s, monotonic())))

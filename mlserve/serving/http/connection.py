@@ -8,8 +8,11 @@ OPEN ──the last request has begun──► FINISHING ──its reply is writ
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import cast
@@ -25,6 +28,9 @@ from mlserve.serving.http.replies import CONTINUE, TOO_MANY, Reply, broken
 _MAX_UNREAD_BYTES = 8 << 20
 """What a client may leave unread of an answer that comes in parts."""
 
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""A socket that lingers for no time: closing it resets the connection."""
+
 
 class State(Enum):
     OPEN = auto()
@@ -36,6 +42,8 @@ class State(Enum):
 
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket. ``on_made`` and ``on_lost`` tell the front end about it."""
+
+    exchange_type: Callable[..., Exchange] = Exchange
 
     def __init__(
         self,
@@ -111,7 +119,7 @@ class Connection(asyncio.Protocol):
             elif self._activity() is Activity.IDLE:
                 self._transport.close()
             else:
-                self._transport.abort()
+                self._reset()
 
     def turn_away(self) -> None:
         """Tell the client that too many are here, before it has asked for anything."""
@@ -122,6 +130,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._transport.abort()
+
+    def _reset(self) -> None:
+        """Cut the client so that the kernel, too, drops what it never read, megabytes of it, and does so at once."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self._transport.abort()
 
     # Requests in.
@@ -163,7 +179,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _begin(self, head: Head, body: bytes) -> None:
-        exchange = Exchange(self, head, self._common)
+        exchange = self.exchange_type(self, head, self._common)
         self._queue.append(exchange)
         if not head.keep_alive:
             self._enter(State.FINISHING)
@@ -173,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reply: Reply) -> None:
         """Answer what cannot be understood, after everything before it, and end."""
-        exchange = Exchange(self, None, self._common)
+        exchange = self.exchange_type(self, None, self._common)
         self._queue.append(exchange)
         self._enter(State.FINISHING)
         exchange.write(reply)

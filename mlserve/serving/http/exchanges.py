@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from mlserve.errors import MlserveError
+from mlserve.errors import MlserveError, NotFound
 from mlserve.serving.http.coding import LEAST_BYTES, deflate
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed
+from mlserve.serving.http.routing import Route
+from mlserve.serving.observing import reason_of
 from mlserve.serving.oip.decoding import Wish
 from mlserve.serving.oip.encoding import encode_answer, encode_plain
 from mlserve.serving.oip.receipts import receipt_of
@@ -31,7 +33,9 @@ _ID_BYTES = 128
 class Common(msgspec.Struct):
     """What all exchanges of a front end share. ``is_draining``: each reply is the last of its connection.
 
-    Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status.
+    Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status,
+    ``failures`` by (model, reason), without a model where there is none of that name. ``on_failure`` is told of
+    exchanges that failed, and the status.
     """
 
     lines: StatusLines
@@ -39,10 +43,19 @@ class Common(msgspec.Struct):
     is_draining: bool = False
     numbered: int = 0
     refused: dict[int, int] = msgspec.field(default_factory=dict)
+    failures: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    on_failure: Callable[[Exchange, int], None] | None = None
 
     def note_refusal(self, status: int) -> None:
         """Count a reply of 400 or above."""
         self.refused[status] = self.refused.get(status, 0) + 1
+
+    def note_failure(self, route: object, error: Exception) -> None:
+        """Count what a request failed for."""
+        # Names that nobody serves are the clients' to choose, so there is no end to them.
+        model = route.model if isinstance(route, Route) and not isinstance(error, NotFound) else ""
+        key = model, reason_of(error)
+        self.failures[key] = self.failures.get(key, 0) + 1
 
     def next_id(self) -> bytes:
         self.numbered += 1
@@ -81,6 +94,10 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     @property
     def request_id(self) -> bytes:
         """The client's own, from the header or the body, or one made here."""
+        return self.make_id()
+
+    def make_id(self) -> bytes:
+        """As ``request_id``, a new one each time where it is made here."""
         if self.head is not None and self.head.request_id is not None:
             return self.head.request_id
         if self.id:
@@ -174,10 +191,14 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
 
     def fail(self, error: Exception) -> None:
         """The reply for ``error``: ours is told to the client; any other is logged, and the client gets a bland 500."""
-        self.write(self.refusal(error))
+        refusal = self.refusal(error)
+        self.write(refusal)
+        if self.common.on_failure is not None:
+            self.common.on_failure(self, refusal.status)
 
     def refusal(self, error: Exception) -> Reply:
         """What the client is told of ``error``; a bug of ours is logged."""
+        self.common.note_failure(None if self.head is None else self.head.route, error)
         if isinstance(error, MlserveError) and error.http_status != INTERNAL.status:
             return failed(error)
         if self.id is None and (self.head is None or self.head.request_id is None):

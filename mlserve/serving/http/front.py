@@ -7,7 +7,8 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from mlserve.errors import Unavailable
 from mlserve.serving.http.answering import Answering, Metrics
@@ -15,7 +16,9 @@ from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Authorize, Heads
 from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.observed import ObservedConnection, show_failure
 from mlserve.serving.http.replies import StatusLines
+from mlserve.serving.observing import Observer
 from mlserve.serving.seam import Engine
 
 _BACKLOG = 2048
@@ -31,9 +34,11 @@ class HttpFront:
         limits: Limits | None = None,
         *,
         metrics: Metrics | None = None,
+        observers: Sequence[Observer] = (),
         authorize: Authorize | None = None,
     ) -> None:
         self._engine = engine
+        self._observers = tuple(observers)
         self._metrics = metrics
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
@@ -54,6 +59,11 @@ class HttpFront:
         """How many replies had each status of 400 or above."""
         return self._common.refused
 
+    @property
+    def failures(self) -> Mapping[tuple[str, str], int]:
+        """How many requests failed, by model and reason; those for no model there is have "" for it."""
+        return self._common.failures
+
     async def listen(
         self,
         host: str = "127.0.0.1",
@@ -70,8 +80,11 @@ class HttpFront:
         loop = asyncio.get_running_loop()
         answering = Answering(self._engine, self._limits, loop.time, self._metrics)
 
-        def connection() -> Connection:
-            return Connection(answering, self._common, self._limits, self._heads, self._made, self._lost)
+        parts = (answering, self._common, self._limits, self._heads, self._made, self._lost)
+        connection: Callable[[], Connection] = partial(Connection, *parts)
+        if self._observers:
+            connection = partial(ObservedConnection, *parts, observers=self._observers)
+            self._common.on_failure = partial(show_failure, self._observers)
 
         try:
             if sock is not None:

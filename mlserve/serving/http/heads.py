@@ -30,6 +30,7 @@ _REMEMBERED = 1024
 _REMEMBERED_BYTES = 2048
 _ENCODINGS = {b"": None, b"identity": None, b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 _MAX_DIGITS = 18
+_NOTHING_OF_ITS_OWN = (None, None, None)
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01](?:\r\n|$)")
 _PRINTABLE = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -57,6 +58,7 @@ class Head(msgspec.Struct, gc=False, frozen=True):
     coding: str | None = None
     unit_key: str | None = None
     wants_receipt: bool = False
+    traceparent: str | None = None
 
 
 class Heads:
@@ -77,7 +79,7 @@ class Heads:
         """The head in ``raw``, or why the connection cannot go on."""
         head = parse_head(raw, self._limits, self._authorize)
         # A client's own ids and keys make each head a new one; they must not push out the others.
-        is_common = isinstance(head, Head) and head.request_id is None and head.unit_key is None
+        is_common = isinstance(head, Head) and (head.request_id, head.unit_key, head.traceparent) == _NOTHING_OF_ITS_OWN
         if isinstance(head, Head) and is_common and len(raw) <= _REMEMBERED_BYTES:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -175,6 +177,7 @@ def _head(parsed: _Parsed, limits: Limits, authorize: Authorize | None) -> Head 
         coding=coding,
         unit_key=unit_key,
         wants_receipt=wants_receipt,
+        traceparent=_last(fields, b"traceparent").decode("latin-1") or None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from math import ceil
 from wsgiref.handlers import format_date_time
 
 import msgspec
@@ -47,7 +48,9 @@ def broken(status: HTTPStatus, sentence: str | None = None) -> Reply:
 def failed(error: MlserveError) -> Reply:
     """The reply for one of our own errors; those that pass by themselves say when to come back."""
     headers = b""
-    if isinstance(error, Overloaded) or type(error) is Unavailable:
+    if isinstance(error, Overloaded) and error.retry_after_s is not None:
+        headers = b"retry-after: %d\r\n" % max(RETRY_AFTER_S, ceil(error.retry_after_s))
+    elif isinstance(error, Overloaded) or type(error) is Unavailable:
         headers = b"retry-after: %d\r\n" % RETRY_AFTER_S
     elif isinstance(error, Unauthenticated):
         headers = b"www-authenticate: Bearer\r\n"

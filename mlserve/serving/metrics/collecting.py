@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -11,12 +11,14 @@ from mlserve import __version__
 from mlserve.core.histograms import Histogram
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.families import Family, Kind, Labels, Point
+from mlserve.serving.metrics.host import Host
 from mlserve.serving.metrics.triton import triton_families
-from mlserve.serving.seam import Engine, ModelState, ModelStatistics
+from mlserve.serving.seam import Engine, ModelState, ModelStatistics, ModelView
 
 _EVENTS = {
     "loaded": ("mlserve_model_loads", "Versions loaded and warm."),
     "failed": ("mlserve_model_load_failures", "Versions that could not be loaded; the one before them goes on."),
+    "abandoned": ("mlserve_model_loads_abandoned", "Loads given up because the version was no longer wanted."),
     "swapped": ("mlserve_model_swaps", "Times that another version began to answer for a model."),
 }
 
@@ -26,6 +28,7 @@ _HISTOGRAMS = {
     "compute": ("mlserve_compute_duration_seconds", "The model's own time, of one run."),
     "encode": ("mlserve_encode_duration_seconds", "Making the answers of one run and handing them over."),
     "rows": ("mlserve_batch_rows", "Rows of one run."),
+    "requests": ("mlserve_batch_requests", "Requests of one run."),
 }
 
 
@@ -38,6 +41,8 @@ class Sources:
     connections: Mapping[str, Callable[[], int]]
     refused: Mapping[str, Callable[[], Mapping[int, int]]]
     dropped: Mapping[str, Callable[[], int]]
+    failures: Mapping[str, Callable[[], Mapping[tuple[str, str], int]]] = field(default_factory=dict)
+    host: Host = field(default_factory=Host)
 
     def families(self) -> list[Family]:
         """Everything that this process has counted. On the loop's thread."""
@@ -49,6 +54,7 @@ class Sources:
             *self._fronts(),
             *triton_families(statistics, self.events.load_s),
             *_process(),
+            *self.host.families(),
             Family("mlserve_build_info", "info", "The version of mlserve.", [Point((("version", __version__),), 1.0)]),
         ]
 
@@ -58,7 +64,19 @@ class Sources:
             for status in self.engine.models()
             if status.version is not None
         ]
-        return [Family("mlserve_model_ready", "gauge", "Processes in which a version answers.", points)]
+        stages = [
+            Point((("model", view.name), ("version", view.version), ("stage", stage)), 1.0)
+            for view in self._views()
+            for stage in view.stages
+        ]
+        return [
+            Family("mlserve_model_ready", "gauge", "Processes in which a version answers.", points),
+            Family("mlserve_model_stage", "gauge", "Processes in which a version answers for a stage.", stages),
+        ]
+
+    def _views(self) -> list[ModelView]:
+        ready = [one for one in self.engine.models() if one.state is ModelState.READY and one.version is not None]
+        return [self.engine.view(one.name, int(one.version or 0)) for one in ready]
 
     def _events(self) -> list[Family]:
         counts = self.events.by_model
@@ -89,10 +107,16 @@ class Sources:
             for name, counts in self.refused.items()
             for status, count in sorted(counts().items())
         ]
+        failures = [
+            Point((("protocol", name), ("model", model), ("reason", reason)), float(count))
+            for name, counts in self.failures.items()
+            for (model, reason), count in sorted(counts().items())
+        ]
         dropped = [Point((("what", name),), float(count())) for name, count in self.dropped.items()]
         return [
             Family("mlserve_connections", "gauge", "Clients connected.", connections),
             Family("mlserve_refused_requests", "counter", "Replies that were errors, by status.", refused),
+            Family("mlserve_request_failures", "counter", "Requests that got an error, by reason.", failures),
             Family("mlserve_dropped", "counter", "What was dropped so that no answer had to wait.", dropped),
         ]
 

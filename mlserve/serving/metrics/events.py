@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mlserve.serving.events import Emit, Event
 
-COUNTED = ("loaded", "failed", "swapped", "unloaded", "withdrawn")
+COUNTED = ("loaded", "failed", "swapped", "unloaded", "withdrawn", "abandoned")
 
 
 @dataclass(slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
+from mlserve.errors import MlserveError
 from mlserve.serving.events import Emit
-from mlserve.serving.metrics.families import Family
 from mlserve.serving.supervising.backoff import Backoff
-from mlserve.serving.supervising.snapshots import SUFFIX, keep_departed, snapshot_of
+from mlserve.serving.supervising.snapshots import SUFFIX, keep_departed, keep_seen, snapshot_of
 from mlserve.serving.supervising.workers import Event, Worker
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ Start = Callable[[int, Callable[[Worker, Event], None]], Awaitable[Worker]]
 
 
 class Supervisor:
-    """``count`` workers made by ``start``. Events go to ``emit``, "ready" once, when all are."""
+    """``count`` workers made by ``start``. Events go to ``emit``, "ready" once, when all are.
+
+    What comes before "ready" shall wait in ``emit`` for it, as it does in ``events.Events``.
+    """
 
     def __init__(self, start: Start, count: int, folder: Path, emit: Emit, *, drain_s: float) -> None:
         self._start = start
@@ -38,11 +42,10 @@ class Supervisor:
         self._drain_s = drain_s
         self._workers: dict[int, Worker] = {}
         self._backoffs = [Backoff() for _ in range(count)]
-        self._counted: dict[int, list[Family]] = {}
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
-        self._early: list[Event] | None = []
+        self._beginning: set[Worker] = set()
 
     async def run(self) -> signal.Signals:
         """Until SIGTERM or SIGINT, which is returned. Raises what keeps the first workers from becoming ready."""
@@ -74,9 +77,6 @@ class Supervisor:
         for worker in workers:
             self._soon(self._keep(worker))
         self._emit({**first, "workers": [worker.pid for worker in workers]})
-        early, self._early = self._early or [], None
-        for event in early:
-            self._emit(event)
         return None
 
     async def _ending_signal(self) -> signal.Signals:
@@ -85,34 +85,32 @@ class Supervisor:
         return number
 
     async def _follow_signals(self) -> signal.Signals:
+        replacing: asyncio.Task[None] | None = None
         while True:
             number = await self._signals.get()
             if number in ENDING:
                 return number
-            await self._replace_all()
+            if replacing is None or replacing.done():
+                replacing = self._soon(self._replace_all())
 
     async def _replace_all(self) -> None:
         """A new worker in each seat, ready before the old one drains; one that does not get ready changes nothing."""
         self._emit({"event": "restarting", "workers": self._count})
         for seat in range(self._count):
-            old = self._workers[seat]
-            new = await self._start(seat, self._forward)
-            try:
-                await new.ready
-            except Exception as error:
-                self._emit({"event": "worker_failed", "worker": seat, "reason": str(error)})
+            new = await self._begun(seat)
+            if not await self._is_ready(new):
                 return
-            self._workers[seat] = new
+            old, self._workers[seat] = self._workers[seat], new
             self._soon(self._keep(new))
-            await self._look(old)
             old.stop()
             await self._await_end(old)
         self._emit({"event": "restarted", "workers": [worker.pid for worker in self._workers.values()]})
 
     async def _keep(self, worker: Worker) -> None:
         """Wait for the end of ``worker``; if it was not meant to end, start another in its seat until one is ready."""
-        code = await worker.ended
-        self._note_departed(worker)
+        # Shielded, for the end cancels this task, and still has to wait for the worker.
+        code = await asyncio.shield(worker.ended)
+        keep_departed(self._folder, str(worker.pid))
         if worker.is_leaving or self._is_ending:
             return
         loop, seat = asyncio.get_running_loop(), worker.number
@@ -120,17 +118,35 @@ class Supervisor:
         self._emit({"event": "worker_lost", "worker": seat, "pid": worker.pid, "code": code})
         while not self._is_ending:
             await asyncio.sleep(self._backoffs[seat].after(lived_s))
-            new = await self._start(seat, self._forward)
-            self._workers[seat] = new
-            try:
-                await new.ready
-            except Exception as error:
-                self._emit({"event": "worker_failed", "worker": seat, "reason": str(error)})
-                lived_s = loop.time() - new.started_s
-                continue
-            self._emit({"event": "worker_started", "worker": seat, "pid": new.pid})
-            self._soon(self._keep(new))
+            if self._workers[seat] is not worker:
+                return  # a replacement that was under way has the seat
+            new = await self._begun(seat)
+            if await self._is_ready(new):
+                break
+            lived_s = loop.time() - new.started_s
+        if self._workers[seat] is not worker:
+            new.stop()
             return
+        self._workers[seat] = new
+        self._emit({"event": "worker_started", "worker": seat, "pid": new.pid})
+        self._soon(self._keep(new))
+
+    async def _begun(self, seat: int) -> Worker:
+        """A new worker for ``seat``, which it does not have before it is ready."""
+        worker = await self._start(seat, self._forward)
+        self._beginning.add(worker)
+        worker.ended.add_done_callback(lambda _: self._beginning.discard(worker))
+        return worker
+
+    async def _is_ready(self, worker: Worker) -> bool:
+        """Whether ``worker`` became ready; if not, it is told why."""
+        try:
+            await asyncio.shield(worker.ready)
+        except MlserveError as error:
+            self._emit({"event": "worker_failed", "worker": worker.number, "reason": error.message})
+            return False
+        self._beginning.discard(worker)
+        return True
 
     async def _look_often(self) -> None:
         while True:
@@ -141,20 +157,15 @@ class Supervisor:
     async def _look(self, worker: Worker) -> None:
         found = await snapshot_of(self._folder / f"{worker.pid}{SUFFIX}")
         if found is not None:
-            self._counted[worker.pid] = found
-
-    def _note_departed(self, worker: Worker) -> None:
-        (self._folder / f"{worker.pid}{SUFFIX}").unlink(missing_ok=True)
-        counted = self._counted.pop(worker.pid, None)
-        if counted is not None:
-            keep_departed(self._folder, counted)
+            keep_seen(self._folder, str(worker.pid), found)
 
     async def _end(self) -> None:
         """Drain every worker; another signal, or too long a drain, kills those that are left."""
         self._is_ending = True
         for task in self._tasks:
             task.cancel()
-        workers = [worker for worker in self._workers.values() if not worker.ended.done()]
+        known = {*self._workers.values(), *self._beginning}
+        workers = [worker for worker in known if not worker.ended.done()]
         for worker in workers:
             worker.stop()
         if not workers:
@@ -175,14 +186,10 @@ class Supervisor:
             await asyncio.wait((worker.ended,))
 
     def _forward(self, worker: Worker, event: Event) -> None:
-        told = {**event, "worker": worker.number}
-        if self._early is not None:
-            self._early.append(told)
-        else:
-            self._emit(told)
+        self._emit({**event, "worker": worker.number})
 
-    def _soon(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

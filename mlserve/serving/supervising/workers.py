@@ -84,7 +84,9 @@ def error_event(error: MlserveError) -> Event:
 
 def error_in(event: Event) -> MlserveError:
     """The error that ``error_event`` told."""
-    kind = getattr(errors, str(event.get("type")), Unavailable)
+    kind = getattr(errors, str(event.get("type")), None)
+    if not (isinstance(kind, type) and issubclass(kind, MlserveError)):
+        kind = Unavailable
     found: MlserveError = kind(str(event.get("message")), hint=event.get("hint"))
     return found
 

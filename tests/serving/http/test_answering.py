@@ -91,6 +91,8 @@ def test_a_model_that_is_loading_is_503_and_an_unknown_one_404(client: Client) -
     ("error", "status", "retry"),
     [
         pytest.param(Overloaded("9 rows wait"), 429, "1", id="overloaded"),
+        pytest.param(Overloaded("9 rows wait", retry_after_s=0.02), 429, "1", id="overloaded for a moment"),
+        pytest.param(Overloaded("9 rows wait", retry_after_s=7.2), 429, "8", id="overloaded for seconds"),
         pytest.param(Unavailable("not now"), 503, "1", id="unavailable"),
         pytest.param(InvalidInput("too odd"), 400, None, id="bad tensors"),
     ],

@@ -159,7 +159,7 @@ def test_a_full_queue_and_a_passed_deadline_have_their_own_status() -> None:
         (expired,) = replies(read_all(late))
         queue = worlds[0].repository.find("m", None).queue
         waiting.sendall(two)
-        front.on_loop(lambda: until(lambda: queue.rows == 2))
+        front.on_loop(lambda: until(lambda: queue.rows + queue.later_rows == 2))
         refused.sendall(one)
         (overloaded,) = replies(read_all(refused))
         model.gate.set()

@@ -319,7 +319,6 @@ def test_a_file_that_has_changed_is_read_again_on_demand(tmp_path: Path) -> None
 
 
 def test_requests_are_logged_and_traced_where_that_is_asked_for(tmp_path: Path) -> None:
-    pytest.importorskip("opentelemetry.sdk")
     posted: list[tuple[str, bytes]] = []
 
     class Collector(BaseHTTPRequestHandler):

@@ -11,7 +11,6 @@ from mlserve.wiring import serving
 def test_traces_go_where_opentelemetrys_own_variables_say_if_its_packages_are_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("opentelemetry.sdk")
     warnings: list[str] = []
 
     assert serving._traced(ServeSettings(), warnings.append).traces == "otel"

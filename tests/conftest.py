@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ KEPT = "MLSERVE_TEST_ALL"
 # The same examples in every run, and no verdict about speed on a busy machine.
 settings.register_profile("mlserve", deadline=None, derandomize=True)
 settings.load_profile("mlserve")
+
+
+# A shell starts what it puts into the background deaf to Ctrl-C, and programs inherit that; those under test must hear.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from mlserve.cli import (
     bench,
     compose,
     config,
+    conform,
     db,
     diff,
     doctor,
@@ -114,6 +115,7 @@ def commands() -> TyperGroup:
     root.add_typer(_config(), name="config")
     _add(root, export.export, "mlserve export model.joblib -o fraud.onnx --sample test.npz --allow-pickle")
     _add(root, compose.compose, "mlserve compose tokenize.onnx model.onnx -o whole.onnx --map ids=input_ids")
+    _add(root, conform.conform, "mlserve conform http://127.0.0.1:8000 --grpc 127.0.0.1:8001")
     _add(root, quantize.quantize, "mlserve quantize fraud:2 -o fraud-int8.onnx --to int8-dynamic --evaluate test.npz")
     _add(root, register.register, "mlserve register fraud fraud.onnx --metric auc=0.991 --data s3://lake/fraud.parquet")
     _add(root, listing.list_, "mlserve list fraud --where 'metric.auc > 0.98 and state = ready'", name="list")

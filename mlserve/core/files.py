@@ -73,6 +73,12 @@ def release(staged: Path, target: Path) -> None:
             fresh[evidence.name].replace(evidence)
 
 
+def check_writable(target: Path) -> None:
+    """Refuse, before the work, a file that could not be written after it. Raises InvalidInput."""
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise InvalidInput(f"cannot write '{target}': {'it is a folder' if target.is_dir() else 'no such folder'}")
+
+
 def _family(target: Path) -> tuple[Path, Path, Path]:
     """A model's graph, weights and evidence, by the names that they have beside each other."""
     return target, target.with_name(f"{target.name}.data"), target.with_name(f"{target.name}.evidence.json")

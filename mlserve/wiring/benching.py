@@ -10,9 +10,9 @@ from typing import Any
 
 from mlserve.bench.measuring import Plan, measure
 from mlserve.bench.runs import Point, Run
-from mlserve.core.files import replacing
+from mlserve.core.files import check_writable, replacing
 from mlserve.core.progress import Progress, silent
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import UsageError
 from mlserve.wiring.connecting import App, connect
 from mlserve.wiring.targeting import Asked, opened
 
@@ -97,8 +97,7 @@ def check_report(file: Path) -> None:
     from mlserve.report.page import check_available
 
     check_available()
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        raise InvalidInput(f"cannot write '{file}': {'it is a folder' if file.is_dir() else 'no such folder'}")
+    check_writable(file)
 
 
 def write_report(report: BenchReport, file: Path) -> None:

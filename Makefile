@@ -69,8 +69,9 @@ bench-peers: ## installs the peers that make bench measures where it finds them,
 	@$(PYTHON) -m venv build/bench/peers/mlserver
 	@build/bench/peers/mlserver/bin/python -m pip --disable-pip-version-check install --quiet 'mlserver==1.7.1' 'uvloop<0.22' onnxruntime==1.31.1 numpy
 
-docs: $(VENV)/dev ## writes the options and settings into docs/cli.md
+docs: $(VENV)/dev ## writes what docs/cli.md and docs/conformance.md have from the program itself
 	$(BIN)/python -m tests.options_page
+	$(BIN)/python -m tests.conformance_page
 
 dist: $(VENV)/dev
 	$(BIN)/python -m hatchling build

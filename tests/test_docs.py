@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import models
+from tests import conformance_page, models
 from tests.console import BLOCK, assert_shows, open_terminal
 from tests.options_page import current, leaves
 
@@ -32,6 +32,12 @@ def test_the_page_of_the_command_line_has_every_command_in_its_table() -> None:
     missing = [words for words, _ in leaves() if not any(f"{usage} ".startswith(f"{words} ") for usage in listed)]
 
     assert missing == []
+
+
+def test_the_page_of_conformance_has_every_rule() -> None:
+    text = (ROOT / "docs/conformance.md").read_text(encoding="utf-8")
+
+    assert text == conformance_page.current(text), "type: make docs"
 
 
 @each_document

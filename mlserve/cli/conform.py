@@ -38,9 +38,9 @@ def conform(
         bool, typer.Option("--manage", help="Look at loading and unloading too: takes a model out for a moment.")
     ] = False,
     require: Annotated[
-        Literal["must", "should"],
-        typer.Option(help="What exit 7 is for: broken rules of level must and extension, or of should as well."),
-    ] = "should",
+        Literal["must", "should"] | None,
+        typer.Option(help="What exit 7 is for: broken rules of must and extension, or (default) of should as well."),
+    ] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file that holds an API key, if the server asks for one.")
     ] = None,

@@ -44,8 +44,8 @@ class Asked:
 def conform_server(url: str, asked: Asked, progress: Progress = silent) -> Conformance:
     """Put the rules to the server at ``url``.
 
-    Raises UsageError, Unavailable where no server answers, NotFound for a model that is not there, and InvalidInput for
-    what does not speak the protocol at all.
+    Raises UsageError, Unavailable where no server answers, Unauthenticated, NotFound for a model that is not there, and
+    InvalidInput for what does not speak the protocol at all.
     """
     from mlserve.bench.conformance.calls import GrpcPort
     from mlserve.bench.conformance.exchange import HttpPort

@@ -29,25 +29,12 @@ HEAVY = (
     "pyarrow",
     "uvloop",
 )
-CONTRACT = {
-    "top",
-    "bench",
-    *(
-        "init",
-        "doctor",
-        "config",
-        "export",
-        "register",
-        "list",
-        "show",
-        "history",
-        "diff",
-        "tag",
-        "archive",
-        "unarchive",
-    ),
-    *("policy", "promote", "rollback", "withdraw", "serve", "predict", "quantize", "db", "bench", "keys", "compose"),
-}
+CONTRACT = set(
+    """
+    init doctor config export compose quantize register list show diff history tag archive unarchive policy promote
+    rollback withdraw serve top keys predict bench conform db
+    """.split()
+)
 
 
 def every_command() -> Iterator[tuple[str, TyperCommand | TyperGroup]]:

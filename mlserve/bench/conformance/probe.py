@@ -11,7 +11,7 @@ from mlserve.bench.conformance.calls import GrpcPort
 from mlserve.bench.conformance.exchange import HttpPort, Reply
 from mlserve.bench.conformance.tensors import Meta, Tensor, json_request, made_up, outputs_of
 from mlserve.bench.conformance.verdicts import RuleBroken, RuleSkipped
-from mlserve.errors import InvalidInput, NotFound
+from mlserve.errors import InvalidInput, NotFound, Unauthenticated
 
 UNKNOWN = "no-such-model-of-this-server"
 
@@ -46,13 +46,14 @@ class ProbedModel:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A server under test."""
+    """A server under test. ``patience_s``: how long a model may take to be loaded or unloaded."""
 
     http: HttpPort
     grpc: GrpcPort | None
     extensions: frozenset[str]
     models: tuple[ProbedModel, ...]
     server: Mapping[str, Any] = field(default_factory=dict)
+    patience_s: float = 60.0
 
     def model(self, fits: Callable[[ProbedModel], bool] | None = None, needs: str = "") -> ProbedModel:
         """The first model that ``fits``. Raises RuleSkipped with what a model ``needs``."""
@@ -109,11 +110,14 @@ def discovered(
 ) -> Probe:
     """The server at ``http`` with those of its models that answer; ``only`` these where named.
 
-    Raises Unavailable where nobody listens, InvalidInput where no Open Inference Protocol is spoken, and NotFound for a
-    model that was named and is not there.
+    Raises Unavailable where nobody listens, Unauthenticated where a key is asked for, InvalidInput where no Open
+    Inference Protocol is spoken, and NotFound for a model that was named and is not there.
     """
     try:
-        server = http.get("/v2").document()
+        reply = http.get("/v2")
+        if reply.status in (401, 403):
+            raise Unauthenticated(f"{http.url} asks for an API key", hint="--api-key-file FILE")
+        server = reply.document()
     except RuleBroken as error:
         raise InvalidInput(f"{http.url} does not speak the Open Inference Protocol: GET /v2 gave {error}") from None
     extensions = server.get("extensions")

@@ -79,7 +79,9 @@ def conform(
     failures = found.failures(*levels)
     _tell(out, found, good=not failures, made=[str(file) for file in (report, junit) if file is not None])
     if not found.models:
-        out.warn("no model answered made-up rows, so little was looked at: --model NAME --request FILE.json")
+        out.warn(
+            "no model was found that answers made-up rows, so little was looked at: --model NAME, --request FILE.json"
+        )
     if failures:
         raise typer.Exit(7)
 

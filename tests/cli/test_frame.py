@@ -29,12 +29,36 @@ HEAVY = (
     "pyarrow",
     "uvloop",
 )
-CONTRACT = set(
-    """
-    init doctor config export compose quantize register list show diff history tag archive unarchive policy promote
-    rollback withdraw serve top keys predict bench conform db
-    """.split()
-)
+CONTRACT = {
+    
+        "init",
+        "doctor",
+        "config",
+        "export",
+        "compose",
+        "quantize",
+        "register",
+        "list",
+        "show",
+        "diff",
+        "history",
+        "tag",
+        "archive",
+        "unarchive",
+        
+    "policy",
+        "promote",
+        "rollback",
+        "withdraw",
+        "serve",
+        "top",
+        "keys",
+        "predict",
+        "bench",
+        "conform",
+        "db",
+    ,
+}  # fmt: skip
 
 
 def every_command() -> Iterator[tuple[str, TyperCommand | TyperGroup]]:

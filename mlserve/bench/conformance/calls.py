@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 
 from mlserve.bench.conformance.tensors import Tensor, numpy_type, read_raw
 from mlserve.bench.conformance.verdicts import RuleBroken
@@ -154,11 +156,25 @@ def is_typed(datatype: str) -> bool:
 
 
 def response_outputs(response: Any) -> list[Tensor]:
-    """The outputs of a response. Raises RuleBroken for other than raw contents, one for each output."""
+    """The outputs of a response, raw or typed. Raises RuleBroken where contents and outputs do not go together."""
     outputs, blobs = list(response.outputs), list(response.raw_output_contents)
+    if not blobs:
+        return [_typed(one) for one in outputs]
     if len(outputs) != len(blobs):
         raise RuleBroken(f"{len(outputs)} outputs with {len(blobs)} raw contents")
     return [read_raw(one.name, one.datatype, list(one.shape), blob) for one, blob in zip(outputs, blobs, strict=True)]
+
+
+def _typed(output: Any) -> Tensor:
+    """An output with its typed contents. Raises RuleBroken."""
+    dtype = numpy_type(output.datatype)
+    found = list(getattr(output.contents, _CONTENTS.get(dtype, "bytes_contents")))
+    if len(found) != prod(output.shape):
+        raise RuleBroken(f"output '{output.name}' is of shape {list(output.shape)} and has {len(found)} elements")
+    values = np.empty(len(found), dtype=object)
+    values[:] = found
+    whole = values if dtype is DType.STRING else values.astype(dtype.numpy)
+    return Tensor(output.name, output.datatype, whole.reshape(output.shape))
 
 
 def _refused(error: Any) -> Refused:

@@ -136,9 +136,10 @@ def discovered(
 
 def _listed(http: HttpPort) -> list[str]:
     """The models that the server tells of: by its repository's index, or by the list that some servers have."""
-    for method, path in (("POST", "/v2/repository/index"), ("GET", "/v2/models")):
+    index = "/v2/repository/index"
+    for method, path, body in (("POST", index, b""), ("POST", index, b"{}"), ("GET", "/v2/models", None)):
         try:
-            found = http.ask(method, path, b"" if method == "POST" else None).expect(200).json()
+            found = http.ask(method, path, body).expect(200).json()
         except RuleBroken:
             continue
         entries = found.get("models") if isinstance(found, dict) else found

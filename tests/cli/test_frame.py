@@ -30,34 +30,9 @@ HEAVY = (
     "uvloop",
 )
 CONTRACT = {
-    
-        "init",
-        "doctor",
-        "config",
-        "export",
-        "compose",
-        "quantize",
-        "register",
-        "list",
-        "show",
-        "diff",
-        "history",
-        "tag",
-        "archive",
-        "unarchive",
-        
-    "policy",
-        "promote",
-        "rollback",
-        "withdraw",
-        "serve",
-        "top",
-        "keys",
-        "predict",
-        "bench",
-        "conform",
-        "db",
-    ,
+    "init", "doctor", "config", "export", "compose", "quantize", "register", "list", "show", "diff", "history", "tag",
+    "archive", "unarchive", "policy", "promote", "rollback", "withdraw", "serve", "top", "keys", "predict", "bench",
+    "conform", "db",
 }  # fmt: skip
 
 

@@ -164,6 +164,8 @@ class Answering:
         request.unit_key = head.unit_key
         if view.name != route.model:
             request.version = int(view.version)
+        if head.wants_receipt:
+            exchange.receipt_from_s = monotonic()
         encode = partial(v1.encode_predictions, is_columnar=is_columnar)
         exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, encode))
 
@@ -179,8 +181,11 @@ class Answering:
     def _generate_request(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> InferRequest:
         view = self._engine.view(route.model, route.version)
         version = route.version if view.name == route.model else int(view.version)
-        request, exchange.id = generate.decode_generate(view, version, body, self._max_depth, self._clock)
+        decoded = generate.decode_generate(view, version, body, self._max_depth, self._clock)
+        request, exchange.id = decoded.request, decoded.id
         request.unit_key = request.unit_key or head.unit_key
+        if decoded.wants_receipt or head.wants_receipt:
+            exchange.receipt_from_s = monotonic()
         return request
 
     def _server(self, route: Route, body: bytes) -> Reply:
@@ -254,7 +259,8 @@ def _deliver_as(exchange: Exchange, encode: Callable[[Answer], bytes], outcome: 
         if isinstance(outcome, Exception):
             exchange.fail(outcome)
         else:
-            exchange.write(Reply(200, encode(outcome), exchange.receipt(outcome)))
+            text = encode(outcome)  # before the receipt, which says how long that took
+            exchange.write(Reply(200, text, exchange.receipt(outcome)))
     except Exception as error:
         exchange.fail(error)
     exchange.line.finish(exchange)

@@ -151,6 +151,21 @@ def test_tensors_travel_as_blobs_both_ways(client: Client) -> None:
     assert reply.body[length:] == (array * 2).tobytes()
 
 
+@pytest.mark.parametrize("id", [{}, {"id": "a"}], ids=["without id", "with id"])
+def test_blobs_of_no_bytes_come_without_the_header_that_would_split_them(engine: FakeEngine, id: dict[str, str]) -> None:
+    client = Client(engine)
+    tensor = {"name": "x", "shape": [1, 0], "datatype": "FP32", "data": []}
+    body = {"inputs": [tensor], "parameters": {"binary_data_output": True}, **id}
+
+    client.send(message(json.dumps(body), start="POST /v2/models/echo/infer HTTP/1.1"))
+    engine.release()
+
+    (reply,) = client.took()
+    assert "inference-header-content-length" not in reply.headers
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json["outputs"][0]["parameters"] == {"binary_data_size": 0}
+
+
 def test_the_deadline_counts_from_the_clock_of_the_loop(engine: FakeEngine) -> None:
     client = Client(engine, clock_s=100.0)
 

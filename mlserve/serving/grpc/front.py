@@ -104,7 +104,8 @@ class GrpcFront:
 
     def _options(self, reuse_port: bool) -> Sequence[tuple[str, int]]:
         # Undocumented in Python; gRPC's core counts with it the connections that each port has open.
-        cap = () if self._max_connections is None else (("grpc.max_allowed_incoming_connections", self._max_connections),)
+        most = self._max_connections
+        cap = () if most is None else (("grpc.max_allowed_incoming_connections", most),)
         return (
             *cap,
             ("grpc.max_receive_message_length", self._max_message_bytes),

@@ -152,7 +152,7 @@ def test_tensors_travel_as_blobs_both_ways(client: Client) -> None:
 
 
 @pytest.mark.parametrize("id", [{}, {"id": "a"}], ids=["without id", "with id"])
-def test_blobs_of_no_bytes_come_without_the_header_that_would_split_them(engine: FakeEngine, id: dict[str, str]) -> None:
+def test_blobs_of_no_bytes_come_without_the_header_of_a_split(engine: FakeEngine, id: dict[str, str]) -> None:
     client = Client(engine)
     tensor = {"name": "x", "shape": [1, 0], "datatype": "FP32", "data": []}
     body = {"inputs": [tensor], "parameters": {"binary_data_output": True}, **id}

@@ -1,9 +1,9 @@
 """Long lists of numbers in a request's JSON, taken out of the text and read a slice at a time.
 
-    {"inputs": [{…, "data": [0.5, 1.25, …]}]}  ─►  {"inputs": [{…, "data": [4711]}]}   and   4711 → where the list stands
+    {"inputs": [{…, "data": [0.5, 1.25, …]}]}  ─►  {"inputs": [{…, "data": [4711]}]}  and  4711 → where the list stood
 
-What is left is small and is parsed whole. A slice fits the processor's cache, which makes all of it quicker; and the
-parser, which keeps the interpreter's lock, has it for a millisecond at a time and not for all of the text.
+What is left is small and parsed whole. A slice fits the cache of the processor, which makes all of it quicker; and
+the parser, which keeps the interpreter's lock, has it for a millisecond at a time and not for all of the text.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Source: Open Inference Protocol V2 (HTTP/REST) and Triton's binary tensor data e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Literal
 
@@ -26,16 +26,23 @@ MOST_BYTES = 128 << 20
 
 
 def requests_of(
-    inputs: Iterable[Arrays], signature: Signature, protocol: Protocol, host: str, port: int, path: str
+    inputs: Iterable[Arrays],
+    signature: Signature,
+    protocol: Protocol,
+    host: str,
+    port: int,
+    path: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[bytes]:
-    """An HTTP request for each of ``inputs``; fewer where they would fill the memory."""
+    """An HTTP request for each of ``inputs``, with further ``headers``; fewer where they would fill the memory."""
+    further = [f"{name}: {value}" for name, value in (headers or {}).items()]
     dtypes = {spec.name: spec.dtype for spec in signature.inputs}
     held_bytes = 0
     for arrays in inputs:
         request = (
-            post(host, port, path, json_body(arrays, dtypes), ("Content-Type: application/json",))
+            post(host, port, path, json_body(arrays, dtypes), ("Content-Type: application/json", *further))
             if protocol == "json"
-            else _post_binary(host, port, path, arrays, dtypes)
+            else _post_binary(host, port, path, arrays, dtypes, further)
         )
         held_bytes += len(request)
         yield request
@@ -95,9 +102,11 @@ def rowwise(arrays: Arrays, rows: int) -> Iterator[Arrays]:
         yield {name: array[start : start + rows] for name, array in arrays.items()}
 
 
-def _post_binary(host: str, port: int, path: str, arrays: Arrays, dtypes: Mapping[str, DType]) -> bytes:
+def _post_binary(
+    host: str, port: int, path: str, arrays: Arrays, dtypes: Mapping[str, DType], further: Sequence[str]
+) -> bytes:
     body, json_bytes = binary_body(arrays, dtypes)
-    headers = ("Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {json_bytes}")
+    headers = ("Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {json_bytes}", *further)
     return post(host, port, path, body, headers)
 
 

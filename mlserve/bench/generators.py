@@ -9,9 +9,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +30,7 @@ _START_S = 0.3
 class ServerDriver:
     """Load for the server at ``host`` and ``port`` with ``messages``, from ``processes`` generators.
 
-    Over HTTP or, with ``tls``, HTTPS; with the path of a method in ``grpc``, over gRPC.
+    Over HTTP or, with ``tls``, HTTPS; with the path of a method in ``grpc``, over gRPC and with ``metadata``.
     """
 
     host: str
@@ -39,9 +39,10 @@ class ServerDriver:
     processes: int = 1
     grpc: str | None = None
     tls: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, stretch: Stretch, on_turn: Callable[[], None]) -> Outcome:
-        load = Load(self.host, self.port, self.messages, stretch, self.grpc, self.tls)
+        load = Load(self.host, self.port, self.messages, stretch, self.grpc, self.tls, metadata=self.metadata)
         return generate(load, self.processes, on_turn)
 
     def ceiling(self, stretch: Stretch) -> Outcome | None:

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 from collections import deque
+from collections.abc import Mapping
 
 from mlserve.bench import http2
 from mlserve.bench.clients import RIGHT, Client
@@ -163,9 +164,9 @@ class _Connection:
 class GrpcClients:
     """``count`` clients of one method of one server. Raises Unavailable if nobody answers there."""
 
-    def __init__(self, host: str, port: int, count: int, path: str) -> None:
+    def __init__(self, host: str, port: int, count: int, path: str, metadata: Mapping[str, str] | None = None) -> None:
         self._address = host, port
-        self._headers = http2.request_headers(path, f"{host}:{port}")
+        self._headers = http2.request_headers(path, f"{host}:{port}", metadata or {})
         self._epoll = select.epoll()
         self._connections: dict[int, _Connection] = {}
         self._buffer = bytearray(_BUFFER_BYTES)

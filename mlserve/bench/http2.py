@@ -8,7 +8,7 @@ by frame. Sources: RFC 9113 (frames, flow control), RFC 7541 (HPACK), gRPC over 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -68,7 +68,7 @@ def window_size(payload: bytes) -> int | None:
     return found
 
 
-def request_headers(path: str, authority: str) -> bytes:
+def request_headers(path: str, authority: str, metadata: Mapping[str, str]) -> bytes:
     """The header block of a gRPC call, without Huffman codes and outside the dynamic table."""
     return b"".join(
         (
@@ -77,6 +77,7 @@ def request_headers(path: str, authority: str) -> bytes:
             b"\x01" + _text(authority),
             b"\x0f\x10" + _text("application/grpc"),  # content-type
             b"\x00" + _text("te") + _text("trailers"),
+            *(b"\x00" + _text(name) + _text(value) for name, value in metadata.items()),
         )
     )
 

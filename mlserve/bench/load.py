@@ -10,9 +10,9 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter, process_time, sleep
 from typing import Protocol
 
@@ -34,7 +34,7 @@ _SET_TIMERSLACK = 29
 class Load:
     """A stretch of load for one server, over HTTP (``tls``: HTTPS) or, with the path of a method in ``grpc``, gRPC.
 
-    ``start_s``, on the clock that processes share, is when it begins (0: now).
+    ``metadata`` goes with each gRPC call. ``start_s``, on the clock that processes share, is when it begins (0: now).
     """
 
     host: str
@@ -44,6 +44,7 @@ class Load:
     grpc: str | None = None
     tls: bool = False
     start_s: float = 0.0
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class ClientSet(Protocol):
@@ -82,7 +83,7 @@ def run_load(load: Load, on_turn: Callable[[], None] = lambda: None) -> Outcome:
 def _clients(load: Load) -> ClientSet:
     count = load.stretch.concurrency
     if load.grpc is not None:
-        return GrpcClients(load.host, load.port, count, load.grpc)
+        return GrpcClients(load.host, load.port, count, load.grpc, load.metadata)
     return (TlsClients if load.tls else Clients)(load.host, load.port, count)
 
 

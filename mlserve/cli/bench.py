@@ -10,6 +10,7 @@ import typer
 
 from mlserve.cli.completing import complete_ref
 from mlserve.cli.options import (
+    ApiKeyFile,
     ConfigFile,
     GroupRole,
     IgnoreExtra,
@@ -88,6 +89,7 @@ def bench(
         bool, typer.Option("--record", help="Keep the figures in the registry, as evidence of the version.")
     ] = False,
     device: Annotated[Device | None, typer.Option(help="Where a ref or a file is run; default auto.")] = None,
+    api_key_file: ApiKeyFile = None,
     label: LabelRole = "label",
     group: GroupRole = "group",
     key: KeyRole = "key",
@@ -130,7 +132,8 @@ def bench(
         slo=parse_slo(slo) if slo else None,
         price_per_hour=settings.price_per_hour,
     )
-    asked = Asked(rows or 1, data, protocol, Roles(label=label, group=group, key=key, time=time), ignore_extra)
+    roles = Roles(label=label, group=group, key=key, time=time)
+    asked = Asked(rows or 1, data, protocol, roles, ignore_extra, api_key_file)
     if report is not None:
         check_report(report)
     with out.progress() as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlserve.cli.options import JsonFlag, QuietFlag
+from mlserve.cli.options import ApiKeyFile, JsonFlag, QuietFlag
 from mlserve.cli.output import Output
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def conform(
         Literal["must", "should"] | None,
         typer.Option(help="What exit 7 is for: broken rules of must and extension, or (default) of should as well."),
     ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file that holds an API key, if the server asks for one.")
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     ca: Annotated[
         Path | None, typer.Option("--ca", metavar="FILE", help="The authority of the server's certificate (PEM).")
     ] = None,

@@ -31,6 +31,10 @@ GroupRole = Annotated[str, typer.Option("--group", metavar="NAME", help="The col
 KeyRole = Annotated[str, typer.Option("--key", metavar="NAME", help="The column that holds the unit key.")]
 TimeRole = Annotated[str, typer.Option("--time", metavar="NAME", help="The column that holds the event time.")]
 IgnoreExtra = Annotated[bool, typer.Option("--ignore-extra", help="Leave out columns that the model does not know.")]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option("--api-key-file", metavar="FILE", help="A file that holds an API key, if the server asks for one."),
+]
 
 NAME = typer.Argument(metavar="NAME", help="A model's name.", autocompletion=complete_name)
 REF = typer.Argument(

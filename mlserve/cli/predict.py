@@ -7,6 +7,7 @@ import typer
 
 from mlserve.cli.completing import complete_ref
 from mlserve.cli.options import (
+    ApiKeyFile,
     ConfigFile,
     GroupRole,
     IgnoreExtra,
@@ -38,6 +39,7 @@ def predict(
         ),
     ] = None,
     device: Annotated[Device | None, typer.Option(help="Where a ref or a file is run; default auto.")] = None,
+    api_key_file: ApiKeyFile = None,
     label: LabelRole = "label",
     group: GroupRole = "group",
     key: KeyRole = "key",
@@ -65,6 +67,7 @@ def predict(
             rows,
             roles=Roles(label=label, group=group, key=key, time=time),
             ignore_extra=ignore_extra,
+            api_key_file=api_key_file,
             flags={"serve.device": device, "registry": registry},
             config_file=config,
             progress=progress,

@@ -1,12 +1,11 @@
 """``mlserve top``: live rates and percentiles of a server."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag
+from mlserve.cli.options import ApiKeyFile, ConfigFile, JsonFlag, QuietFlag
 from mlserve.cli.output import BROKEN_PIPE, Output
 
 if TYPE_CHECKING:
@@ -22,10 +21,7 @@ def top(
         float | None, typer.Option(metavar="S", min=0.05, help="Seconds between two looks; default 1.")
     ] = None,
     count: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after so many looks.")] = None,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A file that holds an API key of scope metrics, if one is asked for."),
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -34,7 +30,8 @@ def top(
 
     Times are those of the last interval, from the server's own histograms. Ctrl-C ends it.
     """
-    from mlserve.wiring.topping import INTERVAL_S, look, read_key, server_url
+    from mlserve.wiring.remote import read_key
+    from mlserve.wiring.topping import INTERVAL_S, look, server_url
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     looks = look(server_url(url, config), interval_s=interval or INTERVAL_S, count=count, key=read_key(api_key_file))

@@ -15,13 +15,19 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
     builtin={
         "sklearn": Plugin("mlserve.export.sklearn:SklearnExporter", needs=("sklearn", "skl2onnx"), extra="sklearn"),
         "torch": Plugin("mlserve.export.torch:TorchExporter", needs=("torch", "onnxscript"), extra="torch"),
+        "xgboost": Plugin(
+            "mlserve.export.xgboost:XgboostExporter", needs=("xgboost", "sklearn", "onnxmltools"), extra="boosting"
+        ),
+        "lightgbm": Plugin(
+            "mlserve.export.lightgbm:LightgbmExporter", needs=("lightgbm", "sklearn", "onnxmltools"), extra="boosting"
+        ),
         "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
     },
 )
 
 # Known without importing the framework: a scikit-learn file must not cost an import of torch.
-_BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch"}
-_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch"}
+_BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch", ".ubj": "xgboost", ".lgb": "lightgbm"}
+_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"}
 
 
 def framework_of_file(source: str) -> str | None:

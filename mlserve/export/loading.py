@@ -51,7 +51,7 @@ def _load_file(path: Path, *, allow_pickle: bool) -> Any:
         )
     raise Unsupported(
         f"'{path}' is not a file that can be exported",
-        hint=f"known are .onnx, .pt2, .skops, {', '.join(PICKLES)} and module:attr",
+        hint=f"known are .onnx, .pt2, .ubj, .lgb, .skops, {', '.join(PICKLES)} and module:attr",
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx
 import skl2onnx
 from skl2onnx.common import data_types
@@ -17,9 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput, Unsupported, UsageError
-from mlserve.export.exporter import Arrays, Conversion, Request
+from mlserve.export.boosting_steps import register_steps
+from mlserve.export.estimators import original, output_name
+from mlserve.export.exporter import Conversion, Request
 from mlserve.export.naming import name_axes, rename_outputs
-from mlserve.export.quieting import converter_output, foreign_output
+from mlserve.export.quieting import converter_output
 from mlserve.export.sampling import first_rows, table_rows
 from mlserve.export.sklearn_columns import Columns, encoder_columns, plan_columns
 from mlserve.export.sklearn_precision import converters, inside, with_exact_front
@@ -56,11 +56,11 @@ class SklearnExporter:
         columns = plan_columns(estimator, first)
         model = _convert(with_exact_front(with_float32_thresholds(estimator)), columns, request.opset)
         notes = _drop_binary_scores(model, estimator)
-        names = rename_outputs(model, [_output_name(value.name, estimator) for value in model.graph.output])
+        names = rename_outputs(model, [output_name(value.name, estimator) for value in model.graph.output])
         name_axes(model)
         return Conversion(
             model,
-            _original(estimator, columns, names),
+            original(estimator, columns, names),
             _TOOLS,
             example=None if first is not None else table_rows(columns.names[0], columns.features),
             is_tabular=True,
@@ -99,6 +99,7 @@ def _convert(estimator: Any, columns: Columns, opset: int) -> onnx.ModelProto:
     widths: dict[str, list[int | None]] = {"matrix": [None, columns.features], "frame": [None, 1], "texts": [None]}
     width = widths[columns.layout]
     types = [(name, _TENSORS[dtype](list(width))) for name, dtype in zip(columns.names, columns.dtypes, strict=True)]
+    register_steps()
     targets = {"": min(opset, skl2onnx.__max_supported_opset__), "ai.onnx.ml": ML_OPSET}
     try:
         with converter_output("skl2onnx"):
@@ -153,60 +154,3 @@ def _drop_binary_scores(model: onnx.ModelProto, estimator: Any) -> tuple[str, ..
         return ()
     del model.graph.output[1:]
     return ("the model has no probabilities; the graph gives the label only",)
-
-
-def _output_name(converted: str, estimator: Any) -> str:
-    if converted == "variable":
-        return "prediction" if hasattr(estimator, "predict") else "output"
-    if converted == "probabilities" and not hasattr(estimator, "predict_proba"):
-        return "scores"
-    return converted
-
-
-def _original(
-    estimator: Any, columns: Columns, names: list[str]
-) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
-    methods = {name: _method(estimator, name) for name in names}
-
-    def predict(inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        table = columns.assemble(inputs)
-        try:
-            return _answers(methods, table)
-        except InvalidInput:
-            # A few estimators fitted on float32, such as KMeans, take nothing else.
-            if columns.layout != "matrix":
-                raise
-            return _answers(methods, table.astype(np.float32))
-
-    return predict
-
-
-def _answers(methods: Mapping[str, Callable[[Any], Any]], table: Any) -> dict[str, np.ndarray[Any, Any]]:
-    try:
-        with foreign_output():
-            return {name: _as_output(name, method(table)) for name, method in methods.items()}
-    except (ValueError, TypeError, LookupError, RuntimeError) as error:
-        raise InvalidInput(f"the original refuses these rows: {error}") from error
-
-
-def _method(estimator: Any, output: str) -> Callable[[Any], Any]:
-    candidates = {
-        "label": ("predict",),
-        "prediction": ("predict",),
-        "probabilities": ("predict_proba",),
-        "scores": ("transform", "decision_function", "score_samples"),
-    }.get(output, ("transform", "predict"))
-    for name in candidates:
-        if hasattr(estimator, name):
-            method: Callable[[Any], Any] = getattr(estimator, name)
-            return method
-    raise Unsupported(f"the graph's output '{output}' has no counterpart in {type(estimator).__qualname__}")
-
-
-def _as_output(name: str, answer: Any) -> np.ndarray[Any, Any]:
-    """``answer`` as the graph gives it: text as objects, labels such as 1.0 as whole numbers."""
-    array = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
-    if array.dtype.kind in "US":
-        return array.astype(object)
-    is_whole = name == "label" and array.dtype.kind == "f" and bool((array == np.trunc(array)).all())
-    return array.astype(np.int64) if array.dtype.kind in "iub" or is_whole else array

@@ -40,14 +40,15 @@ class Narrow(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 def with_exact_front(estimator: Any) -> Any:
     """``estimator``, or the same pipeline with ``Narrow`` before its last step where that is made of trees.
 
-    Histogram trees compare float64, so values are rounded down as their thresholds are; other trees of scikit-learn
-    round their input to the nearest float32 themselves.
+    Histogram trees and LightGBM compare float64, so values are rounded down as their thresholds are; other trees of
+    scikit-learn and XGBoost round their input to the nearest float32 themselves.
     """
     if not isinstance(estimator, Pipeline) or not _is_tree_model(estimator[-1]):
         return estimator
     if not any(type(step) in _ALIASES for name, front in estimator.steps[:-1] for step in inside(front)):
         return estimator
-    rounding: Literal["down", "nearest"] = "down" if hasattr(estimator[-1], "_predictors") else "nearest"
+    is_wide = hasattr(estimator[-1], "_predictors") or type(estimator[-1]).__module__.startswith("lightgbm.")
+    rounding: Literal["down", "nearest"] = "down" if is_wide else "nearest"
     return Pipeline([*estimator.steps[:-1], ("narrow", Narrow(rounding)), estimator.steps[-1]])
 
 
@@ -62,7 +63,7 @@ def converters(estimator: Any) -> dict[str, Any]:
 
 
 def _is_tree_model(estimator: Any) -> bool:
-    return type(estimator).__module__.startswith(("sklearn.ensemble.", "sklearn.tree."))
+    return type(estimator).__module__.startswith(("sklearn.ensemble.", "sklearn.tree.", "xgboost.", "lightgbm."))
 
 
 def inside(step: Any) -> Iterator[Any]:

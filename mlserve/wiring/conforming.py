@@ -15,8 +15,7 @@ from mlserve.core.dtypes import from_oip
 from mlserve.core.files import replacing
 from mlserve.core.progress import Progress, silent
 from mlserve.errors import InvalidInput, MlserveError, NotFound, UsageError
-from mlserve.wiring.remote import parse_url
-from mlserve.wiring.topping import read_key
+from mlserve.wiring.remote import authorization, parse_url, read_key
 
 if TYPE_CHECKING:
     from mlserve.bench.conformance.running import Conformance
@@ -60,9 +59,8 @@ def conform_server(url: str, asked: Asked, progress: Progress = silent) -> Confo
     given = _given(asked.request) if asked.request is not None else []
     key = read_key(asked.api_key_file)
     ca_file = str(asked.ca_file) if asked.ca_file is not None else None
-    http = HttpPort(address.base, {"Authorization": f"Bearer {key}"} if key else {}, ca_file)
-    metadata = [("authorization", f"Bearer {key}")] if key else []
-    grpc = GrpcPort(asked.grpc, metadata, ca_file) if asked.grpc is not None else None
+    http = HttpPort(address.base, authorization(key), ca_file)
+    grpc = GrpcPort(asked.grpc, list(authorization(key).items()), ca_file) if asked.grpc is not None else None
     try:
         probe = discovered(http, grpc, models, given)
         return run_rules(probe, rules, may_change=asked.may_change, progress=progress)

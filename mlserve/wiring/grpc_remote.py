@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,10 +12,12 @@ from mlserve.bench.messages import Message
 from mlserve.core.tensors import Signature
 from mlserve.errors import (
     DeadlineExceeded,
+    Forbidden,
     InvalidInput,
     MlserveError,
     NotFound,
     Overloaded,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     UsageError,
@@ -29,16 +31,22 @@ _ERRORS: dict[str, type[MlserveError]] = {
     "RESOURCE_EXHAUSTED": Overloaded,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "UNIMPLEMENTED": Unsupported,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": Forbidden,
 }
 
 
 class GrpcModel:
-    """One model of one server, at ``grpc://HOST:PORT/NAME[/VERSION]``. Raises UsageError for another form."""
+    """One model of one server, at ``grpc://HOST:PORT/NAME[/VERSION]``; ``metadata`` goes with every call.
 
-    def __init__(self, target: str) -> None:
+    Raises UsageError for another form.
+    """
+
+    def __init__(self, target: str, metadata: Mapping[str, str] | None = None) -> None:
         import grpc
 
         self.host, self.port, self.model, self.version = parse_grpc(target)
+        self._metadata = list((metadata or {}).items())
         self._where = f"{self.host}:{self.port}"
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._channel = grpc.insecure_channel(self._where, options)
@@ -60,7 +68,7 @@ class GrpcModel:
         import grpc
 
         try:
-            answer: Any = self._channel.unary_unary(method)(request, timeout=TIMEOUT_S)
+            answer: Any = self._channel.unary_unary(method)(request, timeout=TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as error:
             code, details = error.code().name, error.details()
             raise _ERRORS.get(code, Unavailable)(f"{self._where} answered {code}: {details}") from error

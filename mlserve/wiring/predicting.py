@@ -16,7 +16,7 @@ from mlserve.core.refs import parse_ref
 from mlserve.core.tensors import Signature
 from mlserve.errors import InvalidInput
 from mlserve.wiring.connecting import connect, settings_in_force
-from mlserve.wiring.remote import RemoteModel, is_url, parse_url
+from mlserve.wiring.remote import RemoteModel, is_url, parse_url, read_key
 
 if TYPE_CHECKING:
     from mlserve.core.settings import Device
@@ -42,6 +42,7 @@ def predict_rows(
     *,
     roles: Roles,
     ignore_extra: bool = False,
+    api_key_file: Path | None = None,
     flags: Mapping[str, Any] | None = None,
     config_file: Path | None = None,
     progress: Progress = silent,
@@ -52,7 +53,7 @@ def predict_rows(
     """
     from mlserve.rows.reading import open_rows
 
-    with answering(target, flags=flags or {}, config_file=config_file) as model:
+    with answering(target, flags=flags or {}, config_file=config_file, api_key_file=api_key_file) as model:
         source = open_rows(rows, model.signature, roles=roles, ignore_extra=ignore_extra)
         pieces: list[Arrays] = []
         done = 0
@@ -66,10 +67,12 @@ def predict_rows(
 
 
 @contextmanager
-def answering(target: str, *, flags: Mapping[str, Any], config_file: Path | None = None) -> Iterator[Answering]:
+def answering(
+    target: str, *, flags: Mapping[str, Any], config_file: Path | None = None, api_key_file: Path | None = None
+) -> Iterator[Answering]:
     """What ``target`` names, ready to run, released when the block ends."""
     if is_url(target):
-        remote = RemoteModel(parse_url(target))
+        remote = RemoteModel(parse_url(target), key=read_key(api_key_file))
         try:
             signature = remote.signature()
             dtypes = {spec.name: spec.dtype for spec in signature.inputs}

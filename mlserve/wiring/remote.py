@@ -9,6 +9,7 @@ import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,11 +20,13 @@ from mlserve.core.tensors import Dim, Signature, TensorSpec
 from mlserve.errors import (
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     InvalidInput,
     MlserveError,
     NotFound,
     Overloaded,
     PayloadTooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     UsageError,
@@ -34,6 +37,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 _ERRORS: Mapping[int, type[MlserveError]] = {
     400: InvalidInput,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     409: Conflict,
     413: PayloadTooLarge,
@@ -84,8 +89,9 @@ def parse_url(text: str) -> Address:
 class RemoteModel:
     """One model of one server; a connection is kept while it is used. Every error is one of ours."""
 
-    def __init__(self, address: Address, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, address: Address, *, key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self._address = address
+        self._headers = authorization(key)
         parts = urlsplit(address.base)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         assert parts.hostname is not None
@@ -159,7 +165,9 @@ class RemoteModel:
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         content = None if body is None else json.dumps(body).encode()
-        headers = {"accept": "application/json"} | ({"content-type": "application/json"} if content else {})
+        headers = {"accept": "application/json"} | self._headers
+        if content is not None:
+            headers["content-type"] = "application/json"
         try:
             self._connection.request(method, self._prefix + path, content, headers)
             response = self._connection.getresponse()
@@ -184,10 +192,26 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
+def read_key(file: Path | None) -> str | None:
+    """The API key in ``file``, without the line's end. Raises InvalidInput."""
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"'{file}' cannot be read") from error
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The header, or metadata of gRPC, that an API key goes in; none without a key."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
 def _refusal(status: int, document: Any, url: str) -> MlserveError:
     said = document.get("error") if isinstance(document, dict) else None
     message = said if isinstance(said, str) and said else f"'{url}' answered {status}"
-    return _ERRORS.get(status, Unavailable)(message)
+    hint = "--api-key-file FILE" if status == 401 else None
+    return _ERRORS.get(status, Unavailable)(message, hint=hint)
 
 
 def _spec(fields: Mapping[str, Any]) -> TensorSpec:

@@ -21,7 +21,7 @@ from mlserve.errors import InvalidInput, UsageError
 from mlserve.wiring.connecting import connect, settings_in_force
 from mlserve.wiring.grpc_remote import SCHEME
 from mlserve.wiring.predicting import is_path
-from mlserve.wiring.remote import RemoteModel, is_url, parse_url
+from mlserve.wiring.remote import RemoteModel, authorization, is_url, parse_url, read_key
 
 if TYPE_CHECKING:
     from mlserve.rows.reading import Roles
@@ -38,6 +38,7 @@ class Asked:
     protocol: Protocol | None = None
     roles: Roles | None = None
     ignore_extra: bool = False
+    api_key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,13 @@ def _opened_http(target: str, asked: Asked, generators: int) -> Target:
     parts = urlsplit(address.base)
     is_tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if is_tls else 80)
-    remote = RemoteModel(address)
+    key = read_key(asked.api_key_file)
+    remote = RemoteModel(address, key=key)
     try:
         signature = remote.signature()
         inputs, data_digest = _inputs(signature, asked)
         path = f"{remote.path}/infer"
-        requests = list(requests_of(inputs, signature, protocol, host, port, path))
+        requests = list(requests_of(inputs, signature, protocol, host, port, path, authorization(key)))
         digest = remote.digest
     finally:
         remote.close()
@@ -99,7 +101,8 @@ def _opened_grpc(target: str, asked: Asked, generators: int) -> Target:
 
     if asked.protocol not in (None, "grpc"):
         raise UsageError(f"'{target}' is asked over gRPC, not with --protocol {asked.protocol}")
-    remote = GrpcModel(target)
+    metadata = authorization(read_key(asked.api_key_file))
+    remote = GrpcModel(target, metadata)
     try:
         signature, digest = remote.signature()
         inputs, data_digest = _inputs(signature, asked)
@@ -108,7 +111,7 @@ def _opened_grpc(target: str, asked: Asked, generators: int) -> Target:
         messages = _taking_the_rows(asked, lambda: remote.learn(requests))
     finally:
         remote.close()
-    driver = ServerDriver(remote.host, remote.port, messages, generators, INFER)
+    driver = ServerDriver(remote.host, remote.port, messages, generators, INFER, metadata=metadata)
     return Target(driver, "grpc", _rows(inputs[0]), digest, data_digest)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlserve.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable
+from mlserve.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from mlserve.serving.metrics.rates import Rate, busy_cores, rates
 from mlserve.serving.metrics.reading import Scrape, scrape_of
-from mlserve.wiring.remote import parse_url
+from mlserve.wiring.remote import authorization, parse_url
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 10.0
@@ -83,16 +83,6 @@ def look(
         before, before_s, made = after, after_s, made + 1
 
 
-def read_key(file: Path | None) -> str | None:
-    """The API key in ``file``, without the line's end. Raises InvalidInput."""
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"'{file}' cannot be read") from error
-
-
 def metrics_text(url: str, *, key: str | None = None) -> str:
     """What ``/metrics`` of the server at ``url`` says. Raises Unavailable, NotFound, Unauthenticated, Forbidden."""
     parts = urlsplit(url)
@@ -100,9 +90,7 @@ def metrics_text(url: str, *, key: str | None = None) -> str:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
     try:
-        connection.request(
-            "GET", f"{parts.path}/metrics", headers={} if key is None else {"authorization": f"Bearer {key}"}
-        )
+        connection.request("GET", f"{parts.path}/metrics", headers=authorization(key))
         response = connection.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:

@@ -146,3 +146,21 @@ def test_a_server_with_api_keys_is_entered_with_one(run: Run, model: Path, clean
     assert without.error["hint"] == "--api-key-file FILE"
     assert done.code == 0
     assert done.document["models"] == ["fraud"]
+
+
+def test_predict_and_bench_get_in_with_a_key_too(run: Run, model: Path, clean_environment: Path) -> None:
+    (clean_environment / "rows.json").write_text('[{"x": [1, 2, 3, 4]}]')
+    key = run("keys", "add", "ci", "--file", "keys", "--json").document["key"]
+    (clean_environment / "key").write_text(f"{key}\n")
+    load = ("--concurrency", "1", "--duration", "0.2", "--warmup", "0", "--repeats", "1", "--json")
+    with server(model, "--api-keys", "keys") as served:
+        grpc = f"grpc://{served.events[0]['grpc']}/fraud"
+        without = run("predict", f"{served.url}/v2/models/fraud", "rows.json", "--json")
+        asked = run("predict", served.url, "rows.json", "--api-key-file", "key", "--json")
+        loaded = [run("bench", target, *load, "--api-key-file", "key") for target in (served.url, grpc)]
+        refused = [run("bench", target, *load) for target in (f"{served.url}/v2/models/fraud", grpc)]
+
+    assert without.error["hint"] == "--api-key-file FILE"
+    assert set(asked.document) == {"label", "probabilities"}
+    assert [done.document["runs"][0]["errors"] for done in loaded] == [0, 0]
+    assert {done.error["code"] for done in refused} == {8}

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from mlserve.errors import (
     Unsupported,
     UsageError,
 )
-from mlserve.wiring.remote import Address, RemoteModel, is_url, parse_url
+from mlserve.wiring.remote import Address, RemoteModel, is_url, parse_url, read_key
 
 METADATA = {
     "name": "m",
@@ -189,3 +190,12 @@ def test_whether_rows_may_be_sent_apart_is_asked_of_the_server(
     model = RemoteModel(parse_url(start({"/v2/models/m": (200, metadata)}) + "/v2/models/m"))
 
     assert model.is_row_wise(model.signature()) is is_row_wise
+
+
+def test_a_key_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k-1\n", encoding="utf-8")
+
+    assert read_key(tmp_path / "key") == "k-1"
+    assert read_key(None) is None
+    with pytest.raises(InvalidInput):
+        read_key(tmp_path / "none")

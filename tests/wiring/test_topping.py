@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlserve.errors import Forbidden, InvalidInput, NotFound, Unauthenticated, Unavailable, UsageError
-from mlserve.wiring.topping import look, metrics_text, read_key, server_url
+from mlserve.errors import Forbidden, NotFound, Unauthenticated, Unavailable, UsageError
+from mlserve.wiring.topping import look, metrics_text, server_url
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -92,12 +92,3 @@ def test_where_nobody_listens_the_server_is_unavailable() -> None:
 
     with pytest.raises(Unavailable, match=f"no server answers at http://127.0.0.1:{port}: connection refused"):
         metrics_text(f"http://127.0.0.1:{port}")
-
-
-def test_a_key_is_read_from_its_file(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("k-1\n", encoding="utf-8")
-
-    assert read_key(tmp_path / "key") == "k-1"
-    assert read_key(None) is None
-    with pytest.raises(InvalidInput):
-        read_key(tmp_path / "none")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlserve.protocol.messages import INFERENCE
+from mlserve.serving.oip.slices import LEAST_BYTES
 from tests.serving.fuzzing.server import DTYPES, PROTOS, VALID, Server
 
 MODELS = list(PROTOS)
@@ -39,6 +40,18 @@ def request_bytes(server: Server, data: bytes) -> None:
 def infer(server: Server, data: bytes) -> None:
     """The JSON of an inference."""
     server.post(f"/v2/models/{_model(data)}/infer", data[1:])
+
+
+def infer_long(server: Server, data: bytes) -> None:
+    """A long list of numbers with something in its midst: judged alike read in slices and read whole."""
+    middle, count = data[1:], 1 + data[1:].count(b",")
+    before = after = LEAST_BYTES // 2 + 64 * (data[0] if data else 0)
+    head = b'{"inputs": [{"name": "x", "shape": [1, %d], "datatype": "FP32", ' % (before + count + after)
+    text = b":[" + b"1," * before + middle + b",1" * after + b"]}]}"
+    # A list so far behind its key is left where it is.
+    keys = (b" " * 40 + b'"data"', b'"data"' + b" " * 40)
+    sliced, whole = (server.post("/v2/models/free/infer", head + key + text) for key in keys)
+    assert (sliced.status, sliced.body) == (whole.status, whole.body)
 
 
 def infer_binary(server: Server, data: bytes) -> None:
@@ -96,6 +109,7 @@ TARGETS: dict[str, Target] = {
     for one in (
         request_bytes,
         infer,
+        infer_long,
         infer_binary,
         infer_compressed,
         negotiate,
@@ -268,6 +282,7 @@ def _compressed() -> list[bytes]:
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "request_bytes": _whole_requests,
     "infer": _json_seeds("infer"),
+    "infer_long": lambda: [b"\0" + middle for middle in (b"2", b"-2.5e3, 0.125", b" 1 ,2", b"NaN")],
     "infer_binary": _blobs,
     "infer_compressed": _compressed,
     "negotiate": lambda: [b"gzip;q=0.5, deflate;q=1, *;q=0", b"identity;q=0.1,*", b"x-gzip"],

@@ -53,7 +53,8 @@ def failure_of(wanted: Wanted, error: Exception, before: Failure | None, now_s: 
 class Entry:
     """One name: its loaded versions, what answers for it, what its stages hold, and what is under way.
 
-    ``asked`` are versions loaded on demand, which stay whatever the stages say. ``unloaded`` is None, or the versions
+    ``asked`` are versions loaded on demand, which stay whatever the stages say. ``stale`` are versions that answer with
+    what was loaded before, for they could not be loaded again. ``unloaded`` is None, or the versions
     that were there when all were unloaded on demand; then nothing is loaded until somebody asks again.
     """
 
@@ -65,6 +66,7 @@ class Entry:
     loading: dict[int, Wanted] = field(default_factory=dict)
     draining: set[Loaded] = field(default_factory=set)
     failures: dict[int, Failure] = field(default_factory=dict)
+    stale: dict[int, Failure] = field(default_factory=dict)
     unloaded: tuple[int, ...] | None = None
 
     @property
@@ -126,7 +128,10 @@ class Entry:
 
     def statuses(self, name: str) -> list[ModelStatus]:
         """A line for every version that is loaded, loading, draining, unloaded or failed; by version."""
-        found = {version: ModelStatus(name, str(version), ModelState.READY) for version in self.versions}
+        found = {
+            version: ModelStatus(name, str(version), ModelState.READY, self._why_stale(version))
+            for version in self.versions
+        }
         for version in self.loading:
             found.setdefault(version, ModelStatus(name, str(version), ModelState.LOADING))
         for version, failure in self.failures.items():
@@ -139,6 +144,10 @@ class Entry:
             return [found[version] for version in sorted(found)]
         reason = UNLOADED if self.unloaded is not None else "no version in production yet"
         return [ModelStatus(name, None, ModelState.UNAVAILABLE, reason)]
+
+    def _why_stale(self, version: int) -> str:
+        failure = self.stale.get(version)
+        return "" if failure is None else f"not loaded again, the one before goes on: {failure.reason}"
 
     def why_not(self, name: str, version: int | None) -> MlserveError:
         """Why a request for ``version`` (None: for production) is not answered."""

@@ -171,6 +171,7 @@ class Parts:
         front = GrpcFront(
             self.engine,
             max_message_bytes=settings.max_grpc_message_bytes,
+            max_connections=settings.max_connections,
             authorize=self._authorize,
             observers=self.observers,
         )

@@ -125,9 +125,11 @@ class Repository(Directory):
         entry.failures.pop(wanted.version, None)
         task = self._tasks.get((wanted.name, wanted.version)) or self._start(entry, wanted)
         await asyncio.wait((task,))
-        failure = entry.failures.pop(wanted.version, None) if wanted.version in entry.versions else None
-        failure = failure or entry.failures.get(wanted.version)
+        failure = entry.failures.get(wanted.version)
         if failure is not None:
+            if wanted.version in entry.versions:
+                # It is loaded, so nobody has to try again by himself.
+                entry.stale[wanted.version] = entry.failures.pop(wanted.version)
             raise failure.error
         if wanted.version not in entry.versions:
             raise entry.why_not(wanted.name, wanted.version)
@@ -208,6 +210,7 @@ class Repository(Directory):
             if entry.loading.get(version) is wanted:
                 del entry.loading[version]
         entry.failures.pop(version, None)
+        entry.stale.pop(version, None)
         replaced = entry.versions.get(version)
         entry.versions[version] = loaded
         self._emit("loaded", name, version, load_ms=round(1e3 * (loop.time() - start_s), 1))
@@ -221,6 +224,7 @@ class Repository(Directory):
         previous = entry.production
         entry.point(self._key_input)
         for version in entry.needless():
+            entry.stale.pop(version, None)
             self._retire(entry, entry.versions.pop(version))
         wanted = entry.wanted
         entry.failures = {version: failure for version, failure in entry.failures.items() if version in wanted}

@@ -62,7 +62,8 @@ def serve(
     objective_of(settings)
     fixed = [_wanted(file) for file in targets.files]
     _check_names([one.name for one in fixed], targets.names)
-    clients = allow_files(settings.max_connections)
+    ports = 1 if settings.grpc_port == "off" else 2
+    clients = allow_files(ports * settings.max_connections)
     if clients is not None and clients < settings.max_connections:
         log.warning("%d clients fit into the limit of open files, not %d", clients, settings.max_connections)
     runner = asyncio.Runner(loop_factory=_loop_factory())

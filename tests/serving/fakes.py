@@ -66,6 +66,7 @@ class FakeEngine:
     parts: int = 1
     breaks: Exception | None = None
     cancelled: int = 0
+    answered: list[InferRequest] = field(default_factory=list)
 
     def add(self, model: FakeModel) -> FakeModel:
         self.models_by_key[model.view.name, None] = model
@@ -112,6 +113,7 @@ class FakeEngine:
 
     def answer(self, request: InferRequest) -> Answer | Exception:
         model = self._find(request.model, request.version)
+        self.answered.append(request)
         try:
             outputs = model.run({tensor.name: array_of(tensor) for tensor in request.inputs})
         except Exception as error:

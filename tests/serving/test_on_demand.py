@@ -198,7 +198,14 @@ def test_a_file_is_read_again_and_swapped_and_a_bad_one_leaves_the_old() -> None
             with pytest.raises(InvalidInput, match="not a model"):
                 await world.follower.load("file", [1])
             assert (await world.ask("file", x=ONE)).version == "1"
+            assert lines(world) == [("1", ModelState.READY, "not loaded again, the one before goes on: not a model")]
+            assert [(event["version"], event["reason"]) for event in world.events if event["event"] == "failed"] == [
+                (1, "not a model")
+            ]
             assert not world.repository.is_retry_due(1e12)
+            content.append(open_gate())
+            await world.follower.load("file")
+            assert lines(world) == [("1", ModelState.READY, "")]
             with pytest.raises(NotFound, match="no version 2 of 'file'"):
                 await world.follower.load("file", [2])
             with pytest.raises(NotFound):

@@ -300,6 +300,35 @@ def test_versions_are_loaded_and_models_unloaded_on_demand(
     story.run(Targets(names=("fraud",), upstream=upstream), told)
 
 
+def test_a_newer_version_that_does_not_load_on_demand_leaves_the_old_and_shows_everywhere(
+    store: Store, artefacts: ArtefactStore, upstream: RegistryUpstream
+) -> None:
+    add_version(store, artefacts, "fraud", models.classifier().SerializeToString())
+    add_version(store, artefacts, "fraud", b"no model")
+    move(store, "fraud:1")
+    story = Story()
+
+    def told(client: Client) -> None:
+        status, said = client.post("/v2/repository/models/fraud/load", {"versions": [2]})
+        assert (status, "fraud:2 cannot be loaded" in said["error"]) == (400, True), said
+        assert client.infer("fraud")[1]["model_version"] == "1"
+        assert client.get("/v2/health/ready") == 200
+        assert client.infer("fraud/versions/2")[0] == 503
+        states = [(line["version"], line["state"], line["reason"]) for line in client.post("/v2/repository/index")[1]]
+        assert states == [("1", "READY", ""), ("2", "UNAVAILABLE", said["error"])]
+        client.connection.request("GET", "/metrics")
+        counted = client.connection.getresponse().read()
+        assert b'mlserve_model_load_failures_total{model="fraud"} 1' in counted
+        while not live_instances(store, NOON)[0].failures:
+            pass
+        # What `mlserve show` tells.
+        assert live_instances(store, NOON)[0].failures == {("fraud", 2): said["error"]}
+
+    story.run(Targets(names=("fraud",), upstream=upstream), told)
+
+    assert [event["version"] for event in story.events if event["event"] == "failed"] == [2]
+
+
 def test_a_file_that_has_changed_is_read_again_on_demand(tmp_path: Path) -> None:
     file = saved(tmp_path, seed=1)
     story = Story()
@@ -314,6 +343,11 @@ def test_a_file_that_has_changed_is_read_again_on_demand(tmp_path: Path) -> None
         status, reply = client.post("/v2/repository/models/iris/load")
         assert (status, str(tmp_path) in str(reply)) == (400, False)
         assert client.infer("iris")[0] == 200
+        (line,) = client.post("/v2/repository/index")[1]
+        assert (line["state"], line["reason"]) == (
+            "READY",
+            f"not loaded again, the one before goes on: {reply['error']}",
+        )
 
     story.run(Targets(files=(file,)), told)
 

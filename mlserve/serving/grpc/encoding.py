@@ -44,6 +44,11 @@ def stream_part(response: bytes) -> bytes:
     return delimited(_PART, response)
 
 
+def unfinished_part(response: bytes) -> bytes:
+    """As ``stream_part``, and it says that more comes: clients take a part that says nothing for the last one."""
+    return stream_part(response + _UNFINISHED)
+
+
 def stream_error(sentence: str, id: str) -> bytes:
     """An error as one part of a stream; the response beside it says whose it is."""
     part = delimited(_ERROR, sentence.encode())
@@ -55,6 +60,16 @@ def empty_final(model: str, version: str, id: str) -> bytes:
     message = InferResponseMessage(model_name=model, model_version=version, id=id)
     message.parameters[FINAL].bool_param = True
     return stream_part(message.SerializeToString())
+
+
+def _unfinished() -> bytes:
+    message = InferResponseMessage()
+    message.parameters[FINAL].bool_param = False
+    serialized: bytes = message.SerializeToString()
+    return serialized
+
+
+_UNFINISHED = _unfinished()
 
 
 def _frame(answer: Answer) -> bytes:

@@ -29,7 +29,8 @@ _PING_MS = 10_000
 class GrpcFront:
     """gRPC for one engine, on one loop. ``await listen``; later ``await drain``, which ends it.
 
-    ``max_message_bytes`` None takes messages of any size; ``authorize`` raises for calls that may not be made.
+    ``max_message_bytes`` None takes messages of any size; ``authorize`` raises for calls that may not be made. A client
+    beyond ``max_connections`` has its connection closed at once, which it sees as UNAVAILABLE; None lets all in.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class GrpcFront:
         engine: Engine,
         *,
         max_message_bytes: int | None = None,
+        max_connections: int | None = None,
         authorize: Authorize | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._observers = tuple(observers)
         self._engine = engine
         self._max_message_bytes = UNLIMITED if max_message_bytes is None else max_message_bytes
+        self._max_connections = max_connections
         self._calls = Calls(secrets.token_hex(4), authorize)
         self._streams = Streams()
         self._server: Any = None
@@ -100,7 +103,11 @@ class GrpcFront:
             await self._server.stop(timeout_s)
 
     def _options(self, reuse_port: bool) -> Sequence[tuple[str, int]]:
+        # Undocumented in Python; gRPC's core counts with it the connections that each port has open.
+        most = self._max_connections
+        cap = () if most is None else (("grpc.max_allowed_incoming_connections", most),)
         return (
+            *cap,
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_send_message_length", UNLIMITED),
             ("grpc.so_reuseport", int(reuse_port)),

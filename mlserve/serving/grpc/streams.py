@@ -13,7 +13,13 @@ from typing import Any
 
 from mlserve.serving.grpc.calls import Call
 from mlserve.serving.grpc.decoding import DecodedCall, decode_infer, parse
-from mlserve.serving.grpc.encoding import empty_final, encode_infer, stream_error, stream_part
+from mlserve.serving.grpc.encoding import (
+    empty_final,
+    encode_infer,
+    stream_error,
+    stream_part,
+    unfinished_part,
+)
 from mlserve.serving.grpc.statuses import status_of
 from mlserve.serving.seam import Answer, Engine, Ticket
 
@@ -106,7 +112,10 @@ class InferStream:
             return
         self._answering[number] = part.version
         try:
-            self._parts.put_nowait(stream_part(encode_infer(part, decoded.id, decoded.classes)))
+            response = encode_infer(part, decoded.id, decoded.classes)
+            # An empty part that is marked as the last one will follow.
+            as_part = unfinished_part if decoded.wants_empty_final else stream_part
+            self._parts.put_nowait(as_part(response))
         except Exception as error:
             self._refuse(error, decoded.id, decoded)
 

@@ -15,12 +15,13 @@ from mlserve.serving.http.coding import inflate
 from mlserve.serving.http.exchanges import Exchange
 from mlserve.serving.http.heads import Head
 from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.offloading import INFLATED_BYTES, JSON_BYTES, Offload, Reading
 from mlserve.serving.http.replies import Reply, document
 from mlserve.serving.http.routing import Action, Route
 from mlserve.serving.http.streaming import EventStream
 from mlserve.serving.oip import generate
 from mlserve.serving.oip.control import check_unload, read_index, read_load
-from mlserve.serving.oip.decoding import decode_infer
+from mlserve.serving.oip.decoding import Decoded, decode_infer
 from mlserve.serving.oip.documents import (
     model_config,
     model_metadata,
@@ -29,7 +30,8 @@ from mlserve.serving.oip.documents import (
     server_metadata,
     statistics,
 )
-from mlserve.serving.seam import Answer, Engine, InferRequest
+from mlserve.serving.oip.plans import plan_of
+from mlserve.serving.seam import Answer, Engine, InferRequest, ModelView
 from mlserve.serving.v1 import codec as v1
 
 Metrics = Callable[[], Awaitable[bytes]]
@@ -39,27 +41,39 @@ _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Answering:
-    """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none."""
+    """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none.
+
+    Without ``offload`` large bodies are read on the loop.
+    """
 
     __slots__ = (
         "_adapters",
         "_clock",
         "_documents",
         "_engine",
+        "_large_json_bytes",
         "_later",
         "_max_body_bytes",
         "_max_depth",
         "_max_json_bytes",
         "_metrics",
+        "_offload",
         "_under_way",
     )
 
     def __init__(
-        self, engine: Engine, limits: Limits, clock: Callable[[], float], metrics: Metrics | None = None
+        self,
+        engine: Engine,
+        limits: Limits,
+        clock: Callable[[], float],
+        metrics: Metrics | None = None,
+        offload: Offload | None = None,
     ) -> None:
         self._engine = engine
+        self._offload = offload
         self._max_body_bytes = limits.max_body_bytes
         self._max_json_bytes = limits.max_json_bytes
+        self._large_json_bytes = min(JSON_BYTES, limits.max_json_bytes + 1)
         self._max_depth = limits.max_json_depth
         self._clock = clock
         self._documents: dict[Action, Callable[[Route, bytes], Reply]] = {
@@ -111,19 +125,52 @@ class Answering:
         task.add_done_callback(self._under_way.discard)
 
     def _infer(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
-        if head.json_bytes is None:
-            if head.encoding is not None or len(body) > self._max_json_bytes:
-                body = self._json(head, body)
-        else:
-            if head.encoding is not None:
-                body = inflate(body, self._max_body_bytes)
-            if head.json_bytes > self._max_json_bytes:
-                raise self._too_much_json(head.json_bytes)
-        engine, version = self._engine, route.version
-        view = engine.view(route.model, version)
+        json_bytes = head.json_bytes
+        if head.encoding is not None or (len(body) if json_bytes is None else json_bytes) >= self._large_json_bytes:
+            self._infer_carefully(exchange, head, route, body)
+            return
+        version = route.version
+        view = self._engine.view(route.model, version)
         if view.name != route.model:  # NAME@STAGE, which means the version that stands there
             version = int(view.version)
-        decoded = decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
+        self._admit(exchange, head, decode_infer(view, version, body, json_bytes, self._max_depth, self._clock))
+
+    def _infer_carefully(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
+        """A body with much JSON, or compressed: read beside the loop where that takes a while."""
+        if head.encoding is None:
+            self._check_json(len(body) if head.json_bytes is None else head.json_bytes)
+        view = self._engine.view(route.model, route.version)
+        version = route.version if view.name == route.model else int(view.version)
+        read = partial(self._read, view, version, head, body)
+        if self._offload is None or (head.encoding is not None and len(body) < INFLATED_BYTES):
+            self._admit(exchange, head, read())
+            return
+        ticket = exchange.ticket = Reading()
+        plan_of(view)  # once a version, and not by two threads
+
+        def go_on(outcome: Decoded | Exception) -> None:
+            if ticket.is_cancelled:
+                return
+            exchange.ticket = None
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self._admit(exchange, head, outcome)
+            except Exception as error:
+                exchange.fail(error)
+                exchange.line.finish(exchange)
+
+        self._offload.run(read, go_on)
+
+    def _read(self, view: ModelView, version: int | None, head: Head, body: bytes) -> Decoded:
+        """Inflate and decode. Touches nothing that the loop's thread may be at."""
+        if head.encoding is not None:
+            most = self._max_body_bytes
+            body = inflate(body, most if head.json_bytes is not None else min(most, self._max_json_bytes))
+            self._check_json(head.json_bytes or 0)
+        return decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
+
+    def _admit(self, exchange: Exchange, head: Head, decoded: Decoded) -> None:
         exchange.id = decoded.id
         exchange.wish = decoded.wish
         request = decoded.request
@@ -131,7 +178,7 @@ class Answering:
             request.unit_key = head.unit_key
         if decoded.wants_receipt or head.wants_receipt:
             exchange.receipt_from_s = monotonic()
-        exchange.ticket = engine.infer(request, exchange.deliver)
+        exchange.ticket = self._engine.infer(request, exchange.deliver)
 
     def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         """Everything but the protocol's own inference: off the hot path."""
@@ -147,16 +194,16 @@ class Answering:
         """A body that is JSON throughout, inflated. Raises InvalidInput, PayloadTooLarge."""
         if head.encoding is not None and body:
             return inflate(body, min(self._max_json_bytes, self._max_body_bytes))
-        if len(body) > self._max_json_bytes:
-            raise self._too_much_json(len(body))
+        self._check_json(len(body))
         return body
 
-    def _too_much_json(self, json_bytes: int) -> PayloadTooLarge:
-        # JSON is read on the event loop: what takes seconds there keeps everybody else waiting.
-        return PayloadTooLarge(
-            f"the request has {json_bytes} bytes of JSON, and at most {self._max_json_bytes} are taken: "
-            "send large tensors as binary data"
-        )
+    def _check_json(self, json_bytes: int) -> None:
+        # Most JSON is read with the interpreter's lock held: what takes seconds keeps everybody else waiting.
+        if json_bytes > self._max_json_bytes:
+            raise PayloadTooLarge(
+                f"the request has {json_bytes} bytes of JSON, and at most {self._max_json_bytes} are taken: "
+                "send large tensors as binary data"
+            )
 
     def _predict(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         view = self._engine.view(route.model)
@@ -164,6 +211,8 @@ class Answering:
         request.unit_key = head.unit_key
         if view.name != route.model:
             request.version = int(view.version)
+        if head.wants_receipt:
+            exchange.receipt_from_s = monotonic()
         encode = partial(v1.encode_predictions, is_columnar=is_columnar)
         exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, encode))
 
@@ -179,8 +228,11 @@ class Answering:
     def _generate_request(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> InferRequest:
         view = self._engine.view(route.model, route.version)
         version = route.version if view.name == route.model else int(view.version)
-        request, exchange.id = generate.decode_generate(view, version, body, self._max_depth, self._clock)
+        decoded = generate.decode_generate(view, version, body, self._max_depth, self._clock)
+        request, exchange.id = decoded.request, decoded.id
         request.unit_key = request.unit_key or head.unit_key
+        if decoded.wants_receipt or head.wants_receipt:
+            exchange.receipt_from_s = monotonic()
         return request
 
     def _server(self, route: Route, body: bytes) -> Reply:
@@ -254,7 +306,8 @@ def _deliver_as(exchange: Exchange, encode: Callable[[Answer], bytes], outcome: 
         if isinstance(outcome, Exception):
             exchange.fail(outcome)
         else:
-            exchange.write(Reply(200, encode(outcome), exchange.receipt(outcome)))
+            text = encode(outcome)  # before the receipt, which says how long that took
+            exchange.write(Reply(200, text, exchange.receipt(outcome)))
     except Exception as error:
         exchange.fail(error)
     exchange.line.finish(exchange)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
@@ -14,6 +15,7 @@ import msgspec
 from mlserve.errors import MlserveError, NotFound
 from mlserve.serving.http.coding import LEAST_BYTES, deflate
 from mlserve.serving.http.heads import Head
+from mlserve.serving.http.offloading import DEFLATED_BYTES, Offload
 from mlserve.serving.http.replies import INTERNAL, Reply, StatusLines, failed
 from mlserve.serving.http.routing import Route
 from mlserve.serving.observing import reason_of
@@ -36,6 +38,7 @@ class Common(msgspec.Struct):
     Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status,
     ``failures`` by (model, reason), without a model where there is none of that name. ``on_failure`` is told of
     exchanges that failed, and the status. ``is_served`` says whether there is a model of a name.
+    Without ``offload`` large replies are compressed on the loop.
     """
 
     lines: StatusLines
@@ -46,6 +49,7 @@ class Common(msgspec.Struct):
     failures: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
     on_failure: Callable[[Exchange, int], None] | None = None
     is_served: Callable[[str], bool] | None = None
+    offload: Offload | None = None
 
     def note_refusal(self, status: int) -> None:
         """Count a reply of 400 or above."""
@@ -173,11 +177,26 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     def _write_pieces(self, lines: bytes, headers: bytes, pieces: Sequence[bytes | memoryview]) -> None:
         length = sum(map(len, pieces))
         coding = None if self.head is None else self.head.coding
-        if coding is not None and length >= LEAST_BYTES:
-            pieces = deflate(pieces, coding)
-            length = sum(map(len, pieces))
-            headers = b"content-encoding: %b\r\nvary: accept-encoding\r\n%b" % (coding.encode(), headers)
-        opening = lines + headers + self.closing_lines(length)
+        if coding is None or length < LEAST_BYTES:
+            self._join(lines + headers, pieces)
+            return
+        headers = b"content-encoding: %b\r\nvary: accept-encoding\r\n%b" % (coding.encode(), headers)
+        offload = self.common.offload
+        if offload is None or length < DEFLATED_BYTES:
+            self._join(lines + headers, deflate(pieces, coding))
+        else:
+            offload.run(partial(deflate, pieces, coding), partial(self._finish_deflated, lines + headers))
+
+    def _finish_deflated(self, opening: bytes, outcome: list[bytes] | Exception) -> None:
+        """The reply was compressed beside the loop; until now this exchange had none."""
+        if isinstance(outcome, Exception):
+            self.fail(outcome)
+        else:
+            self._join(opening, outcome)
+        self.line.finish(self)
+
+    def _join(self, opening: bytes, pieces: Sequence[bytes | memoryview]) -> None:
+        opening += self.closing_lines(sum(map(len, pieces)))
         self.reply = opening + pieces[0] if len(pieces) == 1 else [opening, *pieces]
 
     def closing_lines(self, length: int | None) -> bytes:

@@ -17,6 +17,7 @@ from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Authorize, Heads
 from mlserve.serving.http.limits import Limits
 from mlserve.serving.http.observed import ObservedConnection, show_failure
+from mlserve.serving.http.offloading import Offload
 from mlserve.serving.http.replies import StatusLines
 from mlserve.serving.observing import Observer
 from mlserve.serving.seam import Engine
@@ -79,7 +80,9 @@ class HttpFront:
         Raises Unavailable if the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        answering = Answering(self._engine, self._limits, loop.time, self._metrics)
+        if self._common.offload is None:
+            self._common.offload = Offload(loop)
+        answering = Answering(self._engine, self._limits, loop.time, self._metrics, self._common.offload)
 
         parts = (answering, self._common, self._limits, self._heads, self._made, self._lost)
         connection: Callable[[], Connection] = partial(Connection, *parts)
@@ -137,6 +140,8 @@ class HttpFront:
         await self._is_empty.wait()
         if self._sweep_handle is not None:
             self._sweep_handle.cancel()
+        if self._common.offload is not None:
+            self._common.offload.close()
         return len(cut)
 
     def _close_idle(self) -> None:

@@ -56,7 +56,8 @@ class Witness:
         self._connection = connection
 
     def finish(self, exchange: Exchange) -> None:
-        self._connection.show(exchange)
+        if exchange.reply is not None:  # otherwise it is still being compressed
+            self._connection.show(exchange)
         self._connection.finish(exchange)
 
     def write_part(self, exchange: Exchange, piece: bytes) -> None:

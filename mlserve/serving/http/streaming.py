@@ -3,6 +3,8 @@
     deliver(part) ─► the reply's head, once; then ``data: {…}`` ─► chunk      an error before the first part is a plain
     end(None | error) ─► the last chunk                                        reply, after it an event of its own
 
+A receipt, where one is asked for, is that of the first part: no header comes behind it.
+
 Source: WHATWG HTML, server-sent events; RFC 9112 §7.1 for the chunks.
 """
 
@@ -35,6 +37,8 @@ class EventStream:
             except Exception as error:
                 self.end(error)
                 return
+            if not self._has_begun:
+                self._begin(self._exchange.receipt(part))
             self._send(event)
 
     def end(self, error: Exception | None = None) -> None:
@@ -56,15 +60,13 @@ class EventStream:
         exchange.ticket = None
         exchange.line.finish(exchange)
 
-    def _begin(self) -> None:
+    def _begin(self, headers: bytes = b"") -> None:
         self._has_begun = True
         exchange = self._exchange
         lines = exchange.common.lines.of(200, EVENTS) + b"cache-control: no-cache\r\n"
-        exchange.line.write_part(exchange, lines + exchange.closing_lines(None))
+        exchange.line.write_part(exchange, lines + headers + exchange.closing_lines(None))
 
     def _send(self, data: bytes) -> None:
-        if not self._has_begun:
-            self._begin()
         event = b"data: %b\n\n" % data
         piece = b"%x\r\n%b\r\n" % (len(event), event) if self._is_chunked else event
         self._exchange.line.write_part(self._exchange, piece)

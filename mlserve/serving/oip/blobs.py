@@ -32,8 +32,8 @@ def array_of(blob: memoryview, spec: TensorSpec, shape: tuple[int, ...]) -> np.n
         )
     if spec.dtype is DType.BOOL:
         # A byte beyond 1 is no bool to numpy nor to the kernels behind it.
-        return np.not_equal(np.frombuffer(blob, dtype=np.uint8), 0).reshape(shape)
-    array: np.ndarray[Any, Any] = np.frombuffer(blob, dtype=spec.dtype.numpy).reshape(shape)
+        return shaped(np.not_equal(np.frombuffer(blob, dtype=np.uint8), 0), shape, spec.name)
+    array = shaped(np.frombuffer(blob, dtype=spec.dtype.numpy), shape, spec.name)
     # Vectorised kernels may read aligned words; the blob begins wherever the JSON before it ends.
     return array if array.flags.aligned else array.copy()
 
@@ -57,7 +57,18 @@ def _strings(blob: memoryview, name: str, shape: tuple[int, ...]) -> np.ndarray[
         raise InvalidInput(f"input '{name}' has {len(texts)} strings, shape {list(shape)} needs {prod(shape)}")
     array = np.empty(len(texts), dtype=object)
     array[:] = texts
-    return array.reshape(shape)
+    return shaped(array, shape, name)
+
+
+def shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...], name: str) -> np.ndarray[Any, Any]:
+    """``values``, as many as ``shape`` has, in that shape. Raises InvalidInput for shapes that no array can have.
+
+    Those have too many axes, or no elements and an axis beyond all memory.
+    """
+    try:
+        return values.reshape(shape)
+    except ValueError as error:
+        raise InvalidInput(f"input '{name}' has a shape of {len(shape)} axes that no tensor can have") from error
 
 
 def blob_of(array: np.ndarray[Any, Any], dtype: DType) -> bytes | memoryview:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput, Unsupported
-from mlserve.serving.oip.blobs import array_of, implied_shape
+from mlserve.serving.oip.blobs import array_of, implied_shape, shaped
 from mlserve.serving.oip.classification import read_count
 from mlserve.serving.oip.leniently import LARGE_BYTES, flatten, read_request, try_read_large
 from mlserve.serving.oip.nesting import check_depth
@@ -159,7 +159,7 @@ def _blob(item: AnyInput, blobs: memoryview, at: int) -> memoryview | None:
 def _shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...], name: str) -> np.ndarray[Any, Any]:
     if values.size != prod(shape):
         raise InvalidInput(f"input '{name}' has {values.size} values, its shape {list(shape)} needs {prod(shape)}")
-    return values.reshape(shape)
+    return shaped(values, shape, name)
 
 
 def _wishes(

@@ -19,7 +19,10 @@ from mlserve.serving.seam import Answer, AnswerTensor
 
 
 class Encoded(msgspec.Struct, gc=False):
-    """A body: ``json``, then ``blobs`` in the order of their outputs; ``blobs`` is None where no output is one."""
+    """A body: ``json``, then ``blobs`` in the order of their outputs; None where nothing follows the JSON.
+
+    That is also so where all blobs are of no bytes, as with Triton: such a body is JSON like any other.
+    """
 
     json: bytes
     blobs: list[bytes | memoryview] | None
@@ -94,8 +97,7 @@ def _any(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
             outputs.append(orjson.dumps(described)[:-1] + b',"data":[' + text + b"]}")
     given_back = b"" if id is None else b',"id":' + orjson.dumps(id)
     text = b"%b%b%b%b]}" % (plan.prefix, given_back, b',"outputs":[', b",".join(outputs))
-    has_blobs = wish is not None and (wish.all_binary or bool(wish.binary))
-    return Encoded(text, blobs if has_blobs else None)
+    return Encoded(text, blobs if any(map(len, blobs)) else None)
 
 
 def classes_of(tensor: AnswerTensor, count: int) -> np.ndarray[Any, Any]:

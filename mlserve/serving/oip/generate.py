@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from mlserve.errors import InvalidInput
+from mlserve.serving.oip.decoding import Decoded
 from mlserve.serving.oip.leniently import flatten, is_text, read_json
 from mlserve.serving.oip.parameters import apply_parameters
 from mlserve.serving.oip.plans import InputPlan, plan_of
@@ -22,8 +23,11 @@ from mlserve.serving.seam import Answer, InferRequest, InputTensor, ModelView
 
 def decode_generate(
     view: ModelView, version: int | None, body: bytes, max_depth: int, clock: Callable[[], float]
-) -> tuple[InferRequest, str | None]:
-    """The request in ``body`` and its id, if it has one. Raises InvalidInput, Unsupported."""
+) -> Decoded:
+    """The request in ``body``, its id if it has one, and whether it asks for a receipt.
+
+    Raises InvalidInput, Unsupported.
+    """
     document = read_json(body, max_depth)
     if not isinstance(document, dict):
         raise InvalidInput("the body is no object of inputs and parameters")
@@ -35,11 +39,11 @@ def decode_generate(
     others = {name: value for name, value in (document | nested).items() if name not in plans}
     request = InferRequest(view.name, version, [_tensor(plans[name], value) for name, value in inputs.items()])
     scalars = {name: value for name, value in others.items() if isinstance(value, bool | int | float | str)}
-    apply_parameters(request, scalars, clock)
+    wants_receipt = apply_parameters(request, scalars, clock)
     given = document.get("id")
     if isinstance(given, str) and not is_text(given):
         raise InvalidInput("the id is no Unicode text")
-    return request, given if isinstance(given, str) else None
+    return Decoded(request, given if isinstance(given, str) else None, None, wants_receipt)
 
 
 def encode_generated(answer: Answer) -> bytes:

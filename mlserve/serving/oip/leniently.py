@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from math import isinf
 from operator import mul
@@ -22,6 +23,7 @@ from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput
 from mlserve.serving.oip.nesting import check_depth
 from mlserve.serving.oip.plans import InputPlan, Plan
+from mlserve.serving.oip.slices import Span, lift_lists, read_slices
 from mlserve.serving.oip.wire import LooseRequest
 
 LARGE_BYTES = 32 << 10
@@ -76,15 +78,16 @@ def try_read_large(text: bytes, plan: Plan, max_depth: int) -> LooseRequest | No
 
     Raises InvalidInput only for nesting that is too deep.
     """
-    check_depth(text, max_depth)
+    rest, spans = lift_lists(text)
+    check_depth(rest, max_depth)
     try:
-        document: Any = simdjson.Parser().parse(text)
+        document: Any = simdjson.Parser().parse(rest)
         names = _names(document)
         fields = {name: _plain(document[name]) for name in names if name != "inputs"}
-        inputs = [_large_input(item, plan) for item in document["inputs"]]
+        inputs = [_large_input(item, plan, text, spans) for item in document["inputs"]]
         # Exactly the brackets of data that nest as their shapes say: as_buffer would flatten anything.
         brackets = 1 + ("outputs" in fields) + sum(1 + allowed for _, allowed in inputs)
-        if text.count(b"[") != brackets:
+        if spans or rest.count(b"[") != brackets:
             return None
         return msgspec.convert(fields | {"inputs": [item for item, _ in inputs]}, LooseRequest)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
@@ -99,17 +102,24 @@ def _names(fields: Any) -> list[str]:
     return names
 
 
-def _large_input(item: Any, plan: Plan) -> tuple[dict[str, Any], int]:
-    """An input with its data as an array, and the opening brackets that its data may have."""
+def _large_input(item: Any, plan: Plan, text: bytes, spans: dict[int, Span]) -> tuple[dict[str, Any], int]:
+    """An input with its data as an array, and the opening brackets that its data may have.
+
+    Data that was lifted from ``text`` takes its span out of ``spans``.
+    """
     names = _names(item)
     fields = {name: _plain(item[name]) for name in names if name != "data"}
     if "data" not in names:
         return fields, 0
-    data, shape = item["data"], fields["shape"]
+    data, shape, dtype = item["data"], fields["shape"], plan.inputs[fields["name"]].spec.dtype
+    span = spans.pop(data[0], None) if spans and len(data) == 1 and isinstance(data[0], int) else None
+    if span is not None:
+        fields["data"] = read_slices(text, span, partial(_array, dtype=dtype))
+        return fields, 1
     is_nested = len(data) > 0 and isinstance(data[0], simdjson.Array)
     if is_nested and not _nests(data, shape):
         raise ValueError("the nesting differs from the shape")
-    fields["data"] = _array(data, plan.inputs[fields["name"]].spec.dtype)
+    fields["data"] = _array(data, dtype)
     return fields, 1 + (sum(accumulate(shape[:-1], mul)) if is_nested else 0)
 
 

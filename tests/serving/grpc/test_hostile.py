@@ -173,3 +173,22 @@ def test_what_models_there_are_is_told_only_to_who_may_ask_them(engine: FakeEngi
             front.call(method, data, service=HEALTH_SERVICE, metadata=known)
             with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
                 front.call(method, data, service=HEALTH_SERVICE)
+
+
+def test_more_clients_than_allowed_are_cut_and_let_in_when_one_leaves(engine: FakeEngine) -> None:
+    # Channels to one address share a connection unless told not to.
+    apart = (("grpc.use_local_subchannel_pool", 1),)
+    with fronting(engine, max_connections=2) as front:
+        channels = [grpc.insecure_channel(front.address, options=apart) for _ in range(3)]
+        first, second, third = (channel.unary_unary(f"/{SERVICE}/ModelInfer") for channel in channels)
+        for method in (first, second):
+            method(infer(), timeout=30)
+        with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
+            third(infer(), timeout=30)
+        second(infer(), timeout=30)
+
+        channels[0].close()
+
+        third(infer(), timeout=60, wait_for_ready=True)
+        for channel in channels:
+            channel.close()

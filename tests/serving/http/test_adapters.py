@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
 
 from mlserve.core.dtypes import DType
 from mlserve.errors import InvalidInput, Unavailable
+from mlserve.serving.seam import RunTiming
 from tests.serving.fakes import FakeEngine, FakeModel, echo, view_of
 from tests.serving.http.wire import Client, Parsed, message
 
@@ -137,6 +139,36 @@ def test_generate_refuses_what_does_not_fit(engine: FakeEngine, body: Any) -> No
     assert generated(engine, "llm", body).status == 400
 
 
+@pytest.mark.parametrize(
+    ("start", "body"),
+    [
+        pytest.param("/v1/models/texts:predict", {"instances": ["a"]}, id="V1"),
+        pytest.param("/v2/models/llm/generate", {"text_input": "a"}, id="generate"),
+    ],
+)
+def test_a_receipt_comes_for_whoever_asks_by_header(engine: FakeEngine, start: str, body: Any) -> None:
+    client = Client(engine)
+    for lines in (["mlserve-receipt: 1"], []):
+        client.send(message(json.dumps(body), *lines, start=f"POST {start} HTTP/1.1"))
+    engine.timing = RunTiming(5e11, 5e11, 5e11, 1, 1)
+    engine.release()
+
+    with_receipt, without = client.took()
+    assert (with_receipt.status, without.status) == (200, 200)
+    receipt = dict(re.findall(r'(\w+)="?([^",]*)', with_receipt.headers["mlserve-receipt"]))
+    assert sum(int(receipt[name]) for name in ("queue", "gather", "run", "encode")) == int(receipt["total"])
+    assert receipt["version"] == "1"
+    assert "mlserve-receipt" not in without.headers
+
+
+@pytest.mark.parametrize("where", ["parameters", "a field"])
+def test_generate_is_asked_for_a_receipt_in_its_body(engine: FakeEngine, where: str) -> None:
+    asked: dict[str, Any] = {"parameters": {"receipt": True}} if where == "parameters" else {"receipt": True}
+
+    assert "mlserve-receipt" in generated(engine, "llm", {"text_input": "a", **asked}).headers
+    assert generated(engine, "llm", {"text_input": "a", "parameters": {"receipt": 1}}).status == 400
+
+
 class Streaming:
     """A client of ``generate_stream``, on a loop."""
 
@@ -144,9 +176,9 @@ class Streaming:
         self.client = Client(engine)
         self.wire = self.client.wire
 
-    def ask(self, *, version: str = "1.1") -> None:
+    def ask(self, *lines: str, version: str = "1.1") -> None:
         start = f"POST /v2/models/llm/generate_stream HTTP/{version}"
-        self.client.send(message('{"text_input": "hello"}', start=start))
+        self.client.send(message('{"text_input": "hello"}', *lines, start=start))
 
     async def until_quiet(self) -> bytes:
         for _ in range(20):
@@ -180,6 +212,20 @@ def test_a_stream_is_an_event_a_part(engine: FakeEngine) -> None:
 
     assert b"content-type: text/event-stream" in head
     assert [event["text_output"] for event in found] == ["hello"] * 3
+
+
+def test_a_stream_begins_with_the_receipt_of_its_first_part(engine: FakeEngine) -> None:
+    engine.parts = 2
+
+    async def ask() -> bytes:
+        stream = Streaming(engine)
+        stream.ask("mlserve-receipt: 1")
+        return await stream.until_quiet()
+
+    head, found = events(asyncio.run(ask()))
+
+    assert head.count(b"\r\nmlserve-receipt: ") == 1
+    assert len(found) == 2
 
 
 def test_an_error_before_the_first_part_is_a_plain_reply(engine: FakeEngine) -> None:

@@ -151,6 +151,40 @@ def test_tensors_travel_as_blobs_both_ways(client: Client) -> None:
     assert reply.body[length:] == (array * 2).tobytes()
 
 
+@pytest.mark.parametrize("is_right", [True, False], ids=["of the JSON", "of the JSON as it travels"])
+def test_the_header_of_a_compressed_body_is_the_length_of_the_json_before_it_was_compressed(
+    client: Client, is_right: bool
+) -> None:
+    blob = np.float32([[1, 2, 3]]).tobytes()
+    tensor = {"name": "x", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": len(blob)}}
+    text = json.dumps({"inputs": [tensor]}).encode()
+    length = len(text) if is_right else len(zlib.compress(text))
+
+    client.send(
+        message(zlib.compress(text + blob), "Content-Encoding: deflate", f"Inference-Header-Content-Length: {length}")
+    )
+    client.engine.release()
+
+    (reply,) = client.took()
+    assert reply.status == (200 if is_right else 400)
+    assert not is_right or data_of(reply.body) == [2, 4, 6]
+
+
+@pytest.mark.parametrize("id", [{}, {"id": "a"}], ids=["without id", "with id"])
+def test_blobs_of_no_bytes_come_without_the_header_of_a_split(engine: FakeEngine, id: dict[str, str]) -> None:
+    client = Client(engine)
+    tensor = {"name": "x", "shape": [1, 0], "datatype": "FP32", "data": []}
+    body = {"inputs": [tensor], "parameters": {"binary_data_output": True}, **id}
+
+    client.send(message(json.dumps(body), start="POST /v2/models/echo/infer HTTP/1.1"))
+    engine.release()
+
+    (reply,) = client.took()
+    assert "inference-header-content-length" not in reply.headers
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json["outputs"][0]["parameters"] == {"binary_data_size": 0}
+
+
 def test_the_deadline_counts_from_the_clock_of_the_loop(engine: FakeEngine) -> None:
     client = Client(engine, clock_s=100.0)
 

@@ -13,6 +13,7 @@ from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Heads
 from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.offloading import Offload
 from mlserve.serving.http.replies import StatusLines
 from tests.serving.fakes import FakeEngine
 
@@ -111,12 +112,19 @@ class Wire(asyncio.Transport):
 class Client:
     """A connection to ``engine`` over a ``Wire``; the engine is held, so that the test says when it answers."""
 
-    def __init__(self, engine: FakeEngine, limits: Limits | None = None, *, clock_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        engine: FakeEngine,
+        limits: Limits | None = None,
+        *,
+        clock_s: float = 0.0,
+        offload: Offload | None = None,
+    ) -> None:
         self.engine = engine
         self.wire = Wire()
-        self.common = Common(StatusLines(0.0), b"test")
+        self.common = Common(StatusLines(0.0), b"test", offload=offload)
         limits = limits or Limits()
-        answering = Answering(engine, limits, lambda: clock_s)
+        answering = Answering(engine, limits, lambda: clock_s, offload=offload)
         self.lost: list[Connection] = []
         self.connection = Connection(
             answering, self.common, limits, Heads(limits), lambda connection: None, self.lost.append

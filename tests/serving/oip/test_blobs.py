@@ -49,6 +49,13 @@ def test_strings_that_are_not_whole_are_refused(blob: bytes, said: str) -> None:
         array_of(memoryview(blob), strings(), (1,))
 
 
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BOOL, DType.STRING])
+@pytest.mark.parametrize("shape", [(0, 1 << 63), (0, 1 << 70), (0, *[1] * 70)], ids=["large", "larger", "70 axes"])
+def test_no_bytes_for_a_shape_that_no_array_can_have_are_refused(dtype: DType, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match=f"a shape of {len(shape)} axes that no tensor can have"):
+        array_of(memoryview(b""), TensorSpec("x", dtype, ("n", None)), shape)
+
+
 def test_a_bool_is_whatever_is_not_zero() -> None:
     array = array_of(memoryview(b"\0\x01\xff"), TensorSpec("b", DType.BOOL, ("n",)), (3,))
 

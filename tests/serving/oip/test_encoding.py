@@ -157,7 +157,6 @@ def test_one_output_may_be_a_blob_and_another_json() -> None:
         pytest.param(DType.STRING, ["a", "ä"], b"\x01\0\0\0a\x02\0\0\0\xc3\xa4", id="BYTES"),
         pytest.param(DType.BOOL, [True, False], b"\x01\0", id="BOOL"),
         pytest.param(DType.BFLOAT16, [1, 2], np.array([1, 2], ml_dtypes.bfloat16).tobytes(), id="BF16"),
-        pytest.param(DType.FLOAT32, [], b"", id="nothing"),
     ],
 )
 def test_blobs_are_little_endian_and_packed(dtype: DType, data: list[Any], expected: bytes) -> None:
@@ -167,6 +166,27 @@ def test_blobs_are_little_endian_and_packed(dtype: DType, data: list[Any], expec
 
     assert encoded.blobs is not None
     assert bytes(encoded.blobs[0]) == expected
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.STRING])
+def test_blobs_that_are_all_of_no_bytes_leave_plain_json(dtype: DType) -> None:
+    array = np.array([[]], dtype=dtype.numpy)
+
+    encoded = encode_answer(answer({"y": array}, echo(dtype).view), None, ALL_BINARY)
+
+    assert encoded.blobs is None
+    (output,) = json.loads(encoded.json)["outputs"]
+    assert output["parameters"] == {"binary_data_size": 0}
+    assert "data" not in output
+
+
+def test_one_blob_of_no_bytes_among_others_is_a_blob() -> None:
+    outputs = {"p": np.zeros((1, 0), np.float32), "label": np.array([1])}
+
+    encoded = encode_answer(answer(outputs), None, ALL_BINARY)
+
+    assert encoded.blobs is not None
+    assert [len(blob) for blob in encoded.blobs] == [0, 8]
 
 
 @given(

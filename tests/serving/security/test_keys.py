@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlserve.errors import Conflict, Forbidden, InvalidConfig, NotFound, Unauthenticated, UsageError
+from mlserve.serving.http.heads import parse_head
+from mlserve.serving.http.limits import Limits
+from mlserve.serving.http.replies import Reply
 from mlserve.serving.security.access import Access, manages
 from mlserve.serving.security.keys import add_key, read_keys, remove_key
 
@@ -49,6 +55,21 @@ def test_a_key_that_is_removed_is_not_known_any_more_and_the_others_are(file: Pa
 
     assert read_keys(file).find(gone) is None
     assert read_keys(file).find(kept) is not None
+
+
+@given(st.sampled_from([b"Authorization", b"x-api-key"]), st.sampled_from([b"", b"Bearer "]), st.binary(max_size=40))
+def test_no_header_of_any_bytes_lets_anybody_in(name: bytes, scheme: bytes, value: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        keys = Path(folder) / "keys.txt"
+        add_key(keys, "billing", ["infer"])
+        access = Access(keys)
+
+        head = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n" + name + b": " + scheme + value
+        found = parse_head(head, Limits(), access.check)
+
+    reply = found if isinstance(found, Reply) else found.route
+    assert isinstance(reply, Reply)
+    assert reply.status in (400, 401)
 
 
 def test_what_cannot_be_a_key_is_refused(file: Path) -> None:

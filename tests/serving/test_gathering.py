@@ -84,13 +84,15 @@ def test_tensors_that_do_not_fit_are_refused_by_name(inputs: list[InputTensor], 
 
 
 @pytest.mark.parametrize("batchable", [True, False])
-def test_an_empty_tensor_that_no_memory_has_room_for_is_refused(batchable: bool) -> None:
+@pytest.mark.parametrize("shape", [(0, 1 << 31, 1 << 31), (1 << 40, 0, 1), (1 << 11, 0, 1 << 11)], ids=str)
+def test_a_tensor_that_holds_nothing_cannot_ask_for_rows_without_end(batchable: bool, shape: tuple[int, ...]) -> None:
     free = Signature((TensorSpec("x", DType.FLOAT32, ("n", None, None)),), ONE.outputs)
     intake = Intake(free, is_batchable=batchable)
 
-    with pytest.raises(InvalidInput, match="which no tensor can have"):
-        intake.admit(request(tensor([], 0, 1 << 31, 1 << 31)))
-    assert intake.admit(request(tensor([], 0, 1 << 20, 1 << 20))) == (1, None)
+    with pytest.raises(InvalidInput, match="too large for one that holds nothing"):
+        intake.admit(request(tensor([], *shape)))
+    assert intake.admit(request(tensor([], 0, 1 << 10, 1 << 10))) == (1, None)
+    assert intake.admit(request(tensor([], 5, 0, 1 << 10)))[0] == 5
 
 
 def test_an_output_that_the_model_lacks_is_refused() -> None:

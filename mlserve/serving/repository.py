@@ -120,19 +120,20 @@ class Repository(Directory):
 
         Raises the reason why it cannot be loaded; what was loaded before then goes on answering.
         """
-        entry = self._entry(wanted.name)
+        entry, version = self._entry(wanted.name), wanted.version
         entry.unloaded = None
-        entry.failures.pop(wanted.version, None)
-        task = self._tasks.get((wanted.name, wanted.version)) or self._start(entry, wanted)
+        task = self._tasks.get((wanted.name, version))
+        if task is None:
+            entry.failures.pop(version, None)
+            entry.stale.pop(version, None)
+            task = self._start(entry, wanted)
         await asyncio.wait((task,))
-        failure = entry.failures.get(wanted.version)
+        # Nothing is taken away here: others may have waited for the same load.
+        failure = entry.failures.get(version) or entry.stale.get(version)
         if failure is not None:
-            if wanted.version in entry.versions:
-                # It is loaded, so nobody has to try again by himself.
-                entry.stale[wanted.version] = entry.failures.pop(wanted.version)
             raise failure.error
-        if wanted.version not in entry.versions:
-            raise entry.why_not(wanted.name, wanted.version)
+        if version not in entry.versions:
+            raise entry.why_not(wanted.name, version)
 
     async def unload(self, name: str) -> None:
         """Let all of ``name`` go, and keep it away until ``load``. Returns when its last request is answered.
@@ -202,7 +203,8 @@ class Repository(Directory):
             if not isinstance(error, MlserveError):
                 log.exception("%s:%s broke the loader", name, version)
             failure = failure_of(wanted, error, entry.failures.get(version), loop.time())
-            entry.failures[version] = failure
+            # What answers although it could not be loaded again is not missing, and nobody has to try by himself.
+            (entry.stale if version in entry.versions else entry.failures)[version] = failure
             self._emit("failed", name, version, reason=failure.reason, retry=failure.retry_at_s is not None)
             self.has_changed.set()
             return

@@ -214,6 +214,30 @@ def test_a_file_is_read_again_and_swapped_and_a_bad_one_leaves_the_old() -> None
     asyncio.run(story())
 
 
+def test_two_who_ask_for_a_bad_file_again_are_both_told() -> None:
+    async def story() -> None:
+        content: list[GatedModel | Exception] = [open_gate(), InvalidInput("not a model"), open_gate()]
+
+        def load(one: Wanted) -> Loaded:
+            found = content.pop(0)
+            if isinstance(found, Exception):
+                raise found
+            return gated(found, name=one.name)
+
+        world = Followed(FakeRegistry(), fixed=[wanted("file")], names=[])
+        world.repository._load = load
+        async with world:
+            both = await asyncio.gather(*(world.follower.load("file") for _ in range(2)), return_exceptions=True)
+
+            assert [str(error) for error in both] == ["not a model"] * 2
+            assert lines(world)[0][2].endswith("not a model")
+            assert not world.repository.is_retry_due(1e12)
+            await world.follower.load("file")
+            assert lines(world) == [("1", ModelState.READY, "")]
+
+    asyncio.run(story())
+
+
 def test_without_a_registry_there_is_nothing_to_load_from() -> None:
     async def story() -> None:
         world = World(["m"], lambda one: gated(open_gate()))

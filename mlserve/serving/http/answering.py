@@ -138,7 +138,8 @@ class Answering:
     def _infer_carefully(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         """A body with much JSON, or compressed: read beside the loop where that takes a while."""
         if head.encoding is None:
-            self._check_json(len(body) if head.json_bytes is None else head.json_bytes)
+            # A length of the JSON beyond the body is no length at all, which the decoder says.
+            self._check_json(len(body) if head.json_bytes is None else min(len(body), head.json_bytes))
         view = self._engine.view(route.model, route.version)
         version = route.version if view.name == route.model else int(view.version)
         read = partial(self._read, view, version, head, body)
@@ -167,7 +168,7 @@ class Answering:
         if head.encoding is not None:
             most = self._max_body_bytes
             body = inflate(body, most if head.json_bytes is not None else min(most, self._max_json_bytes))
-            self._check_json(head.json_bytes or 0)
+            self._check_json(min(len(body), head.json_bytes or 0))
         return decode_infer(view, version, body, head.json_bytes, self._max_depth, self._clock)
 
     def _admit(self, exchange: Exchange, head: Head, decoded: Decoded) -> None:

@@ -185,6 +185,17 @@ def test_blobs_of_no_bytes_come_without_the_header_of_a_split(engine: FakeEngine
     assert reply.json["outputs"][0]["parameters"] == {"binary_data_size": 0}
 
 
+@pytest.mark.parametrize("headers", [[], ["Content-Encoding: gzip"]], ids=["as it is", "compressed"])
+def test_an_inference_header_longer_than_the_body_is_said_to_be_that(engine: FakeEngine, headers: list[str]) -> None:
+    client = Client(engine, Limits(max_json_bytes=1000))
+    body = gzip.compress(b"{}") if headers else b"{}"
+
+    client.send(message(body, "Inference-Header-Content-Length: 999999999", *headers))
+
+    (reply,) = client.took()
+    assert (reply.status, reply.json["error"]) == (400, "the inference header has 999999999 bytes, the body only 2")
+
+
 def test_the_deadline_counts_from_the_clock_of_the_loop(engine: FakeEngine) -> None:
     client = Client(engine, clock_s=100.0)
 

@@ -23,6 +23,8 @@ from mlserve.protocol.messages import INFERENCE, SERVICE
 from mlserve.serving.grpc.calls import Calls
 from mlserve.serving.grpc.service import InferenceService
 from mlserve.serving.grpc.streams import Streams
+from mlserve.serving.http.heads import Heads
+from mlserve.serving.http.limits import Limits
 from tests import models
 from tests.serving.engines import INLINE, World, loader, wanted
 from tests.serving.http.wire import Client, message
@@ -116,6 +118,8 @@ class Server:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        # Shared by all connections, as a front end does it: what one client sent must not be taken for another's.
+        self._heads = Heads(Limits())
         self._world = self._loop.run_until_complete(self._made())
 
     async def _made(self) -> World:
@@ -166,8 +170,7 @@ class Server:
             if not client.wire.closed and not client.wire.ended:
                 client.send(piece)
                 await asyncio.sleep(0)
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await _until(lambda: not client.connection._queue)
         statuses = [int(found) for found in _STATUS.findall(client.wire.written)]
         for status in statuses:
             _check_status(status)
@@ -183,7 +186,8 @@ class Server:
         client.connection.connection_lost(None)
 
     def _client(self) -> Client:
-        return Client(self._world.engine, clock_s=self._loop.time())  # type: ignore[arg-type]  # it takes any engine
+        # It takes any engine.
+        return Client(self._world.engine, clock_s=self._loop.time(), heads=self._heads)  # type: ignore[arg-type]
 
     async def _called(self, method: str, data: bytes, metadata: Sequence[tuple[str, str]]) -> bytes | Aborted:
         handler = self._handler.service(_Call(f"/{SERVICE}/{method}"))

@@ -18,6 +18,8 @@ from mlserve.protocol.messages import INFERENCE
 from mlserve.serving.oip.slices import LEAST_BYTES
 from tests.serving.fuzzing.server import DTYPES, PROTOS, VALID, Server
 
+CONTINUE = 100
+
 MODELS = list(PROTOS)
 CONTROL = [
     "/v2/repository/models/float32/load",
@@ -32,9 +34,11 @@ Target = Callable[[Server, bytes], None]
 
 
 def request_bytes(server: Server, data: bytes) -> None:
-    """Bytes as they come from a socket, in two pieces."""
+    """Bytes as they come from a socket, whole and in two pieces, which must get the same answers."""
     cut = data[0] * 4 if data else 0
-    server.receive(data[1:][:cut], data[1:][cut:])
+    whole, in_two = server.receive(data[1:]), server.receive(data[1:][:cut], data[1:][cut:])
+    # Whether a client is asked to go on depends on what it has sent by then.
+    assert [one for one in whole if one != CONTINUE] == [one for one in in_two if one != CONTINUE]
 
 
 def infer(server: Server, data: bytes) -> None:

@@ -119,6 +119,7 @@ class Client:
         *,
         clock_s: float = 0.0,
         offload: Offload | None = None,
+        heads: Heads | None = None,
     ) -> None:
         self.engine = engine
         self.wire = Wire()
@@ -127,7 +128,7 @@ class Client:
         answering = Answering(engine, limits, lambda: clock_s, offload=offload)
         self.lost: list[Connection] = []
         self.connection = Connection(
-            answering, self.common, limits, Heads(limits), lambda connection: None, self.lost.append
+            answering, self.common, limits, heads or Heads(limits), lambda connection: None, self.lost.append
         )
         self.connection.connection_made(self.wire)
 

@@ -39,6 +39,8 @@ PROTOS = {str(dtype): models.echo(dtype) for dtype in DTYPES} | {
     "mixed": models.mixed_columns(),
     "scalar": models.scalar(),
     "free": models.echo(DType.FLOAT32, ("batch", "length")),
+    "m": models.classifier(),
+    "texts": models.strings(),
 }
 
 CLIENTS_OWN = {501, 504, 505}

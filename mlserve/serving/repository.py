@@ -122,14 +122,14 @@ class Repository(Directory):
         """
         entry = self._entry(wanted.name)
         entry.unloaded = None
-        entry.failures.pop(wanted.version, None)
-        task = self._tasks.get((wanted.name, wanted.version)) or self._start(entry, wanted)
+        task = self._tasks.get((wanted.name, wanted.version))
+        if task is None:
+            entry.failures.pop(wanted.version, None)
+            entry.stale.pop(wanted.version, None)
+            task = self._start(entry, wanted)
         await asyncio.wait((task,))
-        failure = entry.failures.get(wanted.version)
+        failure = entry.failures.get(wanted.version) or entry.stale.get(wanted.version)
         if failure is not None:
-            if wanted.version in entry.versions:
-                # It is loaded, so nobody has to try again by himself.
-                entry.stale[wanted.version] = entry.failures.pop(wanted.version)
             raise failure.error
         if wanted.version not in entry.versions:
             raise entry.why_not(wanted.name, wanted.version)
@@ -202,7 +202,8 @@ class Repository(Directory):
             if not isinstance(error, MlserveError):
                 log.exception("%s:%s broke the loader", name, version)
             failure = failure_of(wanted, error, entry.failures.get(version), loop.time())
-            entry.failures[version] = failure
+            # What is loaded is not missing, so nobody has to try again unasked.
+            (entry.stale if version in entry.versions else entry.failures)[version] = failure
             self._emit("failed", name, version, reason=failure.reason, retry=failure.retry_at_s is not None)
             self.has_changed.set()
             return

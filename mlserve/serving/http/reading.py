@@ -71,9 +71,10 @@ class RequestReader:
 
         Only while the reader ``is_empty``. It is what nearly always happens, for a fraction of the price.
         """
-        raw, _, body = data.partition(END)
+        raw, end, body = data.partition(END)
         head = self._heads.get(raw)
-        if head is None or head.body_bytes != len(body):
+        # Without its end it is no head yet: the next piece may go on with it.
+        if head is None or head.body_bytes != len(body) or not end:
             return None
         self.taken += 1
         return head, body

@@ -80,3 +80,18 @@ def test_damaged_bytes_get_answers_or_silence_never_an_exception(
             damaged[place % len(damaged)] = byte
 
     assert fed(cut(bytes(damaged), places)) == fed([bytes(damaged)])
+
+
+def test_a_known_head_without_its_end_is_no_request_yet() -> None:
+    engine = FakeEngine(held=True)
+    engine.add(doubling())
+    client = Client(engine)
+    client.send(GET)
+    client.took()
+
+    client.send(GET.removesuffix(b"\r\n\r\n"))
+    assert client.took() == []
+    client.send(b"\r\nConnection: close\r\n\r\n")
+
+    (reply,) = client.took()
+    assert reply.headers["connection"] == "close"

@@ -10,9 +10,9 @@ import numpy as np
 from mlserve.bench.arrivals import Arrivals, Offsets, arrivals
 from mlserve.bench.outcomes import Outcome
 from mlserve.bench.runs import Point, Run, run_of
-from mlserve.bench.slo import Slo
 from mlserve.bench.stretches import Driver, Stretch
 from mlserve.core.progress import Progress, silent
+from mlserve.core.slo import Slo
 
 CEILING_S = 0.5
 CLOSED_DRAIN_S = 30.0

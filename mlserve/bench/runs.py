@@ -9,7 +9,7 @@ from typing import Any
 
 from mlserve.bench.intervals import Interval, t_interval
 from mlserve.bench.outcomes import Outcome, after
-from mlserve.bench.slo import Slo
+from mlserve.core.slo import Slo
 
 BUSY_SHARE = 0.7
 """Beyond this part of what the generator itself can do, its own limit shows in the figures."""

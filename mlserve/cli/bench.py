@@ -106,7 +106,7 @@ def bench(
     """
     from mlserve import wiring
     from mlserve.bench.measuring import Plan
-    from mlserve.bench.slo import parse_slo
+    from mlserve.core.slo import parse_slo
     from mlserve.rows.reading import Roles
     from mlserve.wiring.benching import bench_target, check_report, default_generators, write_report
     from mlserve.wiring.targeting import Asked

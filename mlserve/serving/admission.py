@@ -24,6 +24,12 @@ BATCH_SHARE = 0.6
 MISSES_OVER = 1000
 """About how many requests the share of late ones is taken over."""
 
+REFIT_RUNS = 16
+"""After so many runs it is worked out anew how many rows go together; at one request a run that would cost most."""
+
+CAREFREE = 0.5
+"""What is done within this part of the objective by the slowest of runs is let in without a further look."""
+
 SPENT = 0.5
 """Which part of the late answers that the objective leaves may come before more caution is taken."""
 
@@ -58,6 +64,8 @@ def start_s(free_at_s: Sequence[float], batches: int, batch_s: float, now_s: flo
 class Pacing:
     """How one version keeps an objective: what to admit, how many rows to run at once, when to hold a batch.
 
+    ``carefree_rows`` may wait for a version that nothing else keeps from running, and be in time for sure.
+
     Learns from ``note_arrival`` and ``note_run``; decides from what it is told, and keeps no queue of its own.
     """
 
@@ -67,7 +75,9 @@ class Pacing:
         self._useful_rows = useful_rows
         self._arrivals = Arrivals()
         self._missed = 0.0
+        self._runs = 0
         self.max_rows = useful_rows
+        self.carefree_rows = 0
         self._fit()
 
     def note_arrival(self, rows: int, now_s: float) -> None:
@@ -78,7 +88,10 @@ class Pacing:
         """A run of ``rows`` kept its lane for ``run_s``, and ``late`` of its ``requests`` missed the objective."""
         self.curve.note(rows, run_s)
         self._missed += min(1.0, requests / MISSES_OVER) * (late / requests - self._missed)
-        self._fit()
+        self._runs += 1
+        if self._runs >= REFIT_RUNS or late:
+            self._runs = 0
+            self._fit()
 
     def late_s(
         self,
@@ -133,12 +146,19 @@ class Pacing:
 
         As many as the rate says; a whole batch of them as soon as too many answers were late, for bursts are faster.
         """
-        if self._missed > SPENT * (1.0 - self.slo.percentile / 100.0):
+        if self._is_wary:
             return self.max_rows
         return int(self._arrivals.rate(now_s) * wait_s / lanes)
+
+    @property
+    def _is_wary(self) -> bool:
+        """Whether too many of the last answers were late."""
+        return self._missed > SPENT * (1.0 - self.slo.percentile / 100.0)
 
     def _fit(self) -> None:
         """The largest batch that leaves some time to wait; the largest in time where none does; one row at least."""
         most = self._useful_rows
         within = self.curve.rows_within
         self.max_rows = within(BATCH_SHARE * self.slo.limit_s, most) or within(self.slo.limit_s, most) or 1
+        runs = int(CAREFREE * self.slo.limit_s / self.curve.high_s(self.max_rows))
+        self.carefree_rows = 0 if self._is_wary else runs * self.max_rows

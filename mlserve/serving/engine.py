@@ -222,8 +222,13 @@ class BatchingEngine:
         if queue.rows and queue.rows + queue.later_rows + rows > self._max_queue_rows:
             self._check_room(loaded, rows, request.priority)
         waiting = Waiting(request, deliver, rows, key, arrived_s, arrived_s)
-        if request.deadline_s is not None or request.priority or self._slo is not None:
+        if request.deadline_s is not None or request.priority:
             self._rank(loaded, waiting)
+        elif self._slo is not None:
+            if loaded.is_inline and queue.rows + queue.later_rows + rows <= self._pacing(loaded).carefree_rows:
+                waiting.rank = arrived_s + self._slo.limit_s  # as below, at a tenth of the cost
+            else:
+                self._rank(loaded, waiting)
         if rows > loaded.max_rows and key is not None:
             return self._split(loaded, waiting)
         if request.deadline_s is not None:

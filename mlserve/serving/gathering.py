@@ -28,10 +28,9 @@ Array = np.ndarray[Any, Any]
 KNOWN_SHAPES = 1024
 """Shapes remembered per input; clients that send more kinds than this are checked in full each time."""
 
-MAX_NOTHING = 1 << 20
-"""Elements that the shape of a tensor without any may have but for its zeros. No bytes have to be sent for them, so no
-limit of the front ends bounds them: 2^40 rows of no width would be cut into pieces until memory ends, and a model may
-allocate for each, as a mean over rows of length 0 does."""
+_MOST_OF_NOTHING = 1 << 20
+"""Elements that an empty tensor may have but for its zeros: no byte is sent for them, so that no other limit holds, and
+a model may make room for each, as a mean over no rows does."""
 
 _TYPECODES = {
     DType.FLOAT32: "f",
@@ -163,10 +162,8 @@ class Intake:
 def _entry(spec: TensorSpec, shape: Shape) -> tuple[int, int, Shape]:
     if not spec.accepts(shape) or any(length < 0 for length in shape):
         raise InvalidInput(f"input '{spec.name}' has shape {list(shape)}, and the model takes {list(spec.shape)}")
-    if 0 in shape and prod(filter(None, shape)) > MAX_NOTHING:
-        raise InvalidInput(
-            f"input '{spec.name}' has shape {list(shape)}, which is too large for one that holds nothing"
-        )
+    if 0 in shape and prod(filter(None, shape)) > _MOST_OF_NOTHING:
+        raise InvalidInput(f"input '{spec.name}' has shape {list(shape)}, which is too large for an empty tensor")
     return prod(shape), shape[0] if shape else 1, shape[1:]
 
 

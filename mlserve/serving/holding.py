@@ -15,6 +15,9 @@ from mlserve.runtime.costs import Costs
 RATE_S = 0.25
 """How long an arrival counts in the rate."""
 
+OUTLIER = 4.0
+"""A run longer than so many times the usual tells of the machine, not of the model: it counts as one of that length."""
+
 MEAN_STEP = 0.1
 HIGH_STEP = 0.2
 """How far one run moves the estimate of the mean, and how far (in parts of it) one beyond it moves the percentile."""
@@ -43,7 +46,7 @@ class Curve:
     def note(self, rows: int, run_s: float) -> None:
         """A run of ``rows`` took ``run_s``."""
         bucket = _bucket(rows)
-        ratio = run_s / self._line_s(rows)
+        ratio = min(run_s / self._line_s(rows), OUTLIER * self._ratio(self._mean, rows))
         mean = self._mean.get(bucket)
         if mean is None:
             self._buckets = sorted((*self._buckets, bucket))

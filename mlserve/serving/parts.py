@@ -172,6 +172,8 @@ class Parts:
             self.engine,
             max_message_bytes=settings.max_grpc_message_bytes,
             max_connections=settings.max_connections,
+            handshake_timeout_s=settings.header_timeout_s,
+            idle_timeout_s=settings.idle_timeout_s,
             authorize=self._authorize,
             observers=self.observers,
         )

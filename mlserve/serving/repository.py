@@ -120,20 +120,19 @@ class Repository(Directory):
 
         Raises the reason why it cannot be loaded; what was loaded before then goes on answering.
         """
-        entry, version = self._entry(wanted.name), wanted.version
+        entry = self._entry(wanted.name)
         entry.unloaded = None
-        task = self._tasks.get((wanted.name, version))
+        task = self._tasks.get((wanted.name, wanted.version))
         if task is None:
-            entry.failures.pop(version, None)
-            entry.stale.pop(version, None)
+            entry.failures.pop(wanted.version, None)
+            entry.stale.pop(wanted.version, None)
             task = self._start(entry, wanted)
         await asyncio.wait((task,))
-        # Nothing is taken away here: others may have waited for the same load.
-        failure = entry.failures.get(version) or entry.stale.get(version)
+        failure = entry.failures.get(wanted.version) or entry.stale.get(wanted.version)
         if failure is not None:
             raise failure.error
-        if version not in entry.versions:
-            raise entry.why_not(wanted.name, version)
+        if wanted.version not in entry.versions:
+            raise entry.why_not(wanted.name, wanted.version)
 
     async def unload(self, name: str) -> None:
         """Let all of ``name`` go, and keep it away until ``load``. Returns when its last request is answered.
@@ -203,7 +202,7 @@ class Repository(Directory):
             if not isinstance(error, MlserveError):
                 log.exception("%s:%s broke the loader", name, version)
             failure = failure_of(wanted, error, entry.failures.get(version), loop.time())
-            # What answers although it could not be loaded again is not missing, and nobody has to try by himself.
+            # What is loaded is not missing, so nobody has to try again unasked.
             (entry.stale if version in entry.versions else entry.failures)[version] = failure
             self._emit("failed", name, version, reason=failure.reason, retry=failure.retry_at_s is not None)
             self.has_changed.set()

@@ -10,8 +10,8 @@ import pytest
 from mlserve.bench.measuring import Plan, measure
 from mlserve.bench.outcomes import Outcome
 from mlserve.bench.runs import Point
-from mlserve.bench.slo import parse_slo
 from mlserve.bench.stretches import Stretch
+from mlserve.core.slo import parse_slo
 
 
 class Steady:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlserve.core.slo import Slo
-from mlserve.serving.admission import has_room, start_s
+from mlserve.runtime.costs import Costs
+from mlserve.serving.admission import Pacing, has_room, start_s
+from mlserve.serving.holding import Curve
 from tests.serving.simulating import Machine, Outcome, bursty, poisson, ramp, simulate
 
 MACHINES = {
@@ -124,3 +126,23 @@ def test_the_last_part_of_a_queue_is_for_the_urgent_and_an_empty_one_for_anybody
         assert not room
     else:
         assert room == (1 <= priority <= 4)
+
+
+def paced() -> Pacing:
+    curve = Curve(Costs(alpha_s=1e-4, beta_s=1e-5, has_control_flow=False), 99.0)
+    return Pacing(Slo(99.0, 0.02), curve, useful_rows=64)
+
+
+def test_what_is_let_in_without_a_look_would_be_let_in_with_one() -> None:
+    pacing = paced()
+
+    assert pacing.carefree_rows >= 64
+    assert pacing.late_s(1, pacing.carefree_rows - 1, 0.02, [0.0], 0.0) == 0.0
+
+
+def test_after_many_late_answers_everything_is_looked_at() -> None:
+    pacing = paced()
+    for _ in range(50):
+        pacing.note_run(8, 1e-4, 8, 8)
+
+    assert pacing.carefree_rows == 0

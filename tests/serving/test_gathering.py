@@ -84,15 +84,14 @@ def test_tensors_that_do_not_fit_are_refused_by_name(inputs: list[InputTensor], 
 
 
 @pytest.mark.parametrize("batchable", [True, False])
-@pytest.mark.parametrize("shape", [(0, 1 << 31, 1 << 31), (1 << 40, 0, 1), (1 << 11, 0, 1 << 11)], ids=str)
-def test_a_tensor_that_holds_nothing_cannot_ask_for_rows_without_end(batchable: bool, shape: tuple[int, ...]) -> None:
+def test_an_empty_tensor_may_not_ask_for_much_all_the_same(batchable: bool) -> None:
     free = Signature((TensorSpec("x", DType.FLOAT32, ("n", None, None)),), ONE.outputs)
     intake = Intake(free, is_batchable=batchable)
 
-    with pytest.raises(InvalidInput, match="too large for one that holds nothing"):
-        intake.admit(request(tensor([], *shape)))
+    for shape in ((0, 1 << 31, 1 << 31), (0, 1 << 11, 1 << 10), (1 << 21, 0, 1)):
+        with pytest.raises(InvalidInput, match="too large for an empty tensor"):
+            intake.admit(request(tensor([], *shape)))
     assert intake.admit(request(tensor([], 0, 1 << 10, 1 << 10))) == (1, None)
-    assert intake.admit(request(tensor([], 5, 0, 1 << 10)))[0] == 5
 
 
 def test_an_output_that_the_model_lacks_is_refused() -> None:

@@ -95,3 +95,16 @@ def test_where_lanes_are_short_and_a_run_has_a_large_fixed_cost_the_oldest_waits
 )
 def test_otherwise_a_batch_goes_at_once(reason: dict[str, float]) -> None:
     assert held(**reason) == reason.get("now_s", 0.0)  # type: ignore[arg-type]
+
+
+def test_one_run_that_the_machine_kept_waiting_hardly_moves_a_curve_and_many_do() -> None:
+    curve = Curve(Costs(alpha_s=1e-5, beta_s=1e-6, has_control_flow=False), 99.0)
+    for _ in range(50):
+        curve.note(8, 18e-6)
+    curve.note(8, 30e-3)
+
+    assert curve.mean_s(8) < 30e-6
+
+    for _ in range(100):
+        curve.note(8, 1e-3)
+    assert curve.mean_s(8) > 0.9e-3

@@ -203,6 +203,9 @@ def test_a_file_is_read_again_and_swapped_and_a_bad_one_leaves_the_old() -> None
                 (1, "not a model")
             ]
             assert not world.repository.is_retry_due(1e12)
+            content.append(InvalidInput("nor now"))
+            both = [asyncio.create_task(world.follower.load("file")) for _ in range(2)]
+            assert [str(error) for error in await asyncio.gather(*both, return_exceptions=True)] == ["nor now"] * 2
             content.append(open_gate())
             await world.follower.load("file")
             assert lines(world) == [("1", ModelState.READY, "")]

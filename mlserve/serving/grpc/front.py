@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 UNLIMITED = -1
 _PING_MS = 10_000
+_LONGEST_MS = (1 << 31) - 1
 
 
 class GrpcFront:
@@ -31,6 +32,8 @@ class GrpcFront:
 
     ``max_message_bytes`` None takes messages of any size; ``authorize`` raises for calls that may not be made. A client
     beyond ``max_connections`` has its connection closed at once, which it sees as UNAVAILABLE; None lets all in.
+    One that says nothing for ``handshake_timeout_s``, or calls nothing for ``idle_timeout_s``, keeps no room: it is cut
+    and connects again with its next call, by itself.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class GrpcFront:
         *,
         max_message_bytes: int | None = None,
         max_connections: int | None = None,
+        handshake_timeout_s: float = 10.0,
+        idle_timeout_s: float = 120.0,
         authorize: Authorize | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -46,6 +51,8 @@ class GrpcFront:
         self._engine = engine
         self._max_message_bytes = UNLIMITED if max_message_bytes is None else max_message_bytes
         self._max_connections = max_connections
+        self._handshake_timeout_s = handshake_timeout_s
+        self._idle_timeout_s = idle_timeout_s
         self._calls = Calls(secrets.token_hex(4), authorize)
         self._streams = Streams()
         self._server: Any = None
@@ -108,6 +115,8 @@ class GrpcFront:
         cap = () if most is None else (("grpc.max_allowed_incoming_connections", most),)
         return (
             *cap,
+            ("grpc.server_handshake_timeout_ms", _ms(self._handshake_timeout_s)),
+            ("grpc.max_connection_idle_ms", _ms(self._idle_timeout_s)),
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_send_message_length", UNLIMITED),
             ("grpc.so_reuseport", int(reuse_port)),
@@ -115,3 +124,7 @@ class GrpcFront:
             ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS),
             ("grpc.keepalive_permit_without_calls", 1),
         )
+
+
+def _ms(seconds: float) -> int:
+    return min(_LONGEST_MS, max(1, round(1e3 * seconds)))

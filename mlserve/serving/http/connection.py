@@ -171,7 +171,8 @@ class Connection(asyncio.Protocol):
         self._is_quick = self._state is State.OPEN and not held and self._reader.is_empty
         if held is not self._is_held:
             self._hold(held)
-        if self._reader.waiting_head is not None:
+        # A body at fault has ended the connection, and its head still waits.
+        if self._reader.waiting_head is not None and self._state is State.OPEN:
             self._invite(self._reader.waiting_head)
         if self._state is State.HALF_CLOSED and not queue:
             self._transport.close()

@@ -67,7 +67,7 @@ def shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...], name: str) -> n
     """
     try:
         return values.reshape(shape)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"input '{name}' has a shape of {len(shape)} axes that no tensor can have") from error
 
 

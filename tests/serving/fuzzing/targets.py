@@ -241,7 +241,8 @@ def _whole_requests() -> list[bytes]:
     asking = VALID.replace(
         b"Host: test", b"Host: a\r\nExpect: 100-continue\r\nmlserve-unit-key: k\r\nmlserve-receipt: 1"
     )
-    return [b"\x20" + one for one in (VALID, VALID + get, chunked, get, old, asking)]
+    faulty = chunked.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue").replace(b";a=b", b";a\0=b")
+    return [b"\x20" + one for one in (VALID, VALID + get, chunked, get, old, asking, faulty)]
 
 
 def _calls() -> list[bytes]:

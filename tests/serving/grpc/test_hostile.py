@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -192,3 +193,24 @@ def test_more_clients_than_allowed_are_cut_and_let_in_when_one_leaves(engine: Fa
         third(infer(), timeout=60, wait_for_ready=True)
         for channel in channels:
             channel.close()
+
+
+def test_who_connects_and_says_nothing_keeps_nobody_out(engine: FakeEngine) -> None:
+    with fronting(engine, max_connections=1, handshake_timeout_s=0.1) as front:
+        host, _, port = front.address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as silent:
+            while silent.recv(1 << 10):
+                pass  # until the server has cut it
+            with grpc.insecure_channel(front.address) as channel:
+                channel.unary_unary(f"/{SERVICE}/ModelInfer")(infer(), timeout=30, wait_for_ready=True)
+
+
+def test_who_calls_nothing_for_long_makes_room_and_may_call_again(engine: FakeEngine) -> None:
+    apart = (("grpc.use_local_subchannel_pool", 1),)
+    with (
+        fronting(engine, max_connections=1, idle_timeout_s=0.1) as front,
+        grpc.insecure_channel(front.address, options=apart) as idle,
+        grpc.insecure_channel(front.address, options=apart) as other,
+    ):
+        for channel in (idle, other, idle):
+            channel.unary_unary(f"/{SERVICE}/ModelInfer")(infer(), timeout=60, wait_for_ready=True)

@@ -121,6 +121,17 @@ def test_a_client_that_asks_first_and_sends_anyway_is_not_told(client: Client) -
     assert [reply.status for reply in client.took()] == [200]
 
 
+@pytest.mark.parametrize("path", ["/v2/models/fraud/infer", "/nowhere"])
+def test_a_client_that_asks_first_and_sends_a_body_at_fault_is_refused_once(client: Client, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    client.send(head.encode() + b"2;a\0=b\r\n{}")
+
+    (reply,) = client.took()
+    assert reply.status == (400 if path != "/nowhere" else 404)
+    assert client.wire.ended
+
+
 def test_going_on_is_said_after_the_answers_before_it(client: Client) -> None:
     client.send(message(row(1, 1, 1)) + message(row(2, 2, 2), "Expect: 100-continue")[: -len(row(2, 2, 2))])
     assert client.took() == []

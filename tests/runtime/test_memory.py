@@ -74,7 +74,6 @@ each_way = pytest.mark.parametrize("made", [as_it_is, in_slots])
 
 
 @each_way
-@pytest.mark.timeout(3000)
 def test_a_table_of_random_sizes_takes_no_more_memory_in_the_end(
     made: Callable[[OnnxModel], OnnxModel], in_full: bool
 ) -> None:

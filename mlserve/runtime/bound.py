@@ -3,9 +3,9 @@
     rows ── filled up to a size of the lattice ── copied into the slot ── run ── copied out, cut to the rows
 
 A slot belongs to one thread, a size and the shape of a row. ONNX Runtime keeps recorded graphs by thread and replays
-them at the addresses they were recorded with; so where graphs are recorded, one thread makes all runs, and what was
-warmed up when the model was loaded is not recorded again on a request. Nothing is allocated in a run.
-Source: ONNX Runtime's documentation of the CUDA provider (CUDA graphs, ``gpu_graph_id``) and of I/O binding.
+them at the addresses they were recorded with; so where graphs are recorded all runs are made by one thread, and what
+was warmed up when the model was loaded is never recorded again on a request. Nothing is allocated in a run. Source: ONNX
+Runtime's documentation of the CUDA provider (CUDA graphs, ``gpu_graph_id``) and of I/O binding.
 """
 
 from __future__ import annotations

@@ -38,8 +38,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     preferred_batches: tuple[Positive, ...] = ()
     max_queue_rows: Positive = 8192
-    length_buckets: Literal["auto", "on", "off"] = "auto"
-    batch_slots: Literal["auto", "on", "off"] = "auto"
+    length_buckets: Literal["auto", "off"] = "auto"
     lone_session: Literal["auto", "off"] = "auto"
     lone_session_max_bytes: Positive = 256 << 20
     request_timeout_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,6 @@ class OnnxModel:
         self._source = source
         self._session: ort.InferenceSession | None = session
         self._names = [spec.name for spec in self.signature.outputs]
-        self.limit: Callable[[Mapping[str, Sequence[int]]], None] | None = None
-        """Refuses shapes before a run: what a device could only take after minutes of building."""
         self._options = ort.RunOptions()
         self._options.log_severity_level = QUIET
         specs = (*self.signature.inputs, *self.signature.outputs)
@@ -59,8 +57,6 @@ class OnnxModel:
         session = self._session
         if session is None:
             raise Unavailable("the model has been unloaded")
-        if self.limit is not None:
-            self.limit({name: array.shape for name, array in inputs.items()})
         names = self._names if outputs is None else list(outputs)
         try:
             if self._is_plain:
@@ -69,7 +65,7 @@ class OnnxModel:
         except MlserveError:
             raise
         except Exception as error:
-            raise running_error(error) from error
+            raise _running_error(error) from error
 
     @cached_property
     def operators(self) -> frozenset[str]:
@@ -90,25 +86,16 @@ class OnnxModel:
 
 
 def load_model(
-    path: Path | bytes,
-    *,
-    device: Device = "auto",
-    threads: ThreadPlan | None = None,
-    label: str | None = None,
-    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+    path: Path | bytes, *, device: Device = "auto", threads: ThreadPlan | None = None, label: str | None = None
 ) -> OnnxModel:
     """The model in a file (or in bytes, without external data), ready to run on ``device``.
 
     ``threads`` None is all usable cores for one caller; ``label`` is what errors call the model, if not by its path.
-    ``provider_options`` by provider are added to our own.
     Raises NotFound for no such file, InvalidInput for one that is no model or one that this ONNX Runtime cannot run,
     Unsupported for inputs or outputs that are no tensors, and Unavailable for a device that is not there.
     """
     plan = threads or plan_for_latency(usable_cores())
-    providers = [
-        (name, own | dict((provider_options or {}).get(name, {})))
-        for name, own in choose(device, ort.get_available_providers())
-    ]
+    providers = choose(device, ort.get_available_providers())
     options = _session_options(plan)
     if isinstance(path, Path) and not path.is_file():
         raise NotFound(f"no file '{path}'")
@@ -151,7 +138,7 @@ def _spec(node: Any, role: str) -> TensorSpec:
     return TensorSpec(node.name, dtype, dims)
 
 
-def running_error(error: Exception) -> MlserveError:
+def _running_error(error: Exception) -> MlserveError:
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text.lower():
         return Unavailable(f"out of memory: {_reason(error)}")

@@ -76,8 +76,7 @@ class Loaded:
         *,
         digest: str | None = None,
         max_rows: int | None = None,
-        buckets: str = "on",
-        batches: str = "",
+        has_buckets: bool = True,
         lone: Lone | None = None,
     ) -> None:
         self.name = name
@@ -86,10 +85,9 @@ class Loaded:
         self.certificate = certificate
         self.stages: tuple[str, ...] = ()
         padding = certificate.padding
-        is_padded = buckets == "on" and certificate.batchable and padding is not None and padding.is_inert
+        is_padded = has_buckets and certificate.batchable and padding is not None and padding.is_inert
         self._buckets = LengthBuckets(model.signature, padding) if is_padded and padding is not None else None
-        self._padding = buckets if padding is not None and padding.is_inert and buckets != "on" else _shown(padding)
-        self._batches = batches
+        self._padding = "off" if padding is not None and not has_buckets else _shown(padding)
         self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
         self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
@@ -200,7 +198,6 @@ class Loaded:
             exactness=self.certificate.exactness,
             padding=self._padding,
             lone_session=self._lone_shown,
-            batches=self._batches,
             providers=model.providers,
             max_rows=self.max_rows,
         )

@@ -6,12 +6,9 @@ Runs in a thread beside the serving ones, and may take as long as it takes; the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,18 +16,11 @@ import numpy as np
 from mlserve.core.digests import digest_file
 from mlserve.core.settings import Device
 from mlserve.errors import MlserveError
-from mlserve.graph.document import load_graph
-from mlserve.graph.signature import read_signature
-from mlserve.runtime import slots, tensorrt
-from mlserve.runtime.bound import warm
 from mlserve.runtime.certificate import Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
-from mlserve.runtime.filling import gain, is_worth_it
 from mlserve.runtime.golden import check_golden, read_golden
-from mlserve.runtime.lattice import lattice
 from mlserve.runtime.lone import open_lone
 from mlserve.runtime.model import Arrays, OnnxModel, load_model
-from mlserve.runtime.providers import TENSORRT
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
 from mlserve.serving.loaded import Loaded
@@ -41,8 +31,6 @@ UNKNOWN_COSTS = Costs(alpha_s=1e-3, beta_s=1e-3, has_control_flow=True)
 """For a model that could not be timed: in a lane, where no run keeps anybody else waiting."""
 
 CERTIFY_SHARE = 0.3
-MEASURE_SHARE = 0.7
-"""Of what the certificate leaves of the warm-up, to time a few sizes; the rest runs all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +63,15 @@ class Wanted:
 class LoadOptions:
     """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say.
 
-    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``engines`` is where
-    TensorRT's are kept.
+    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none.
     """
 
     device: Device
     threads: ThreadPlan
     max_batch: int | None
     warmup_s: float
-    length_buckets: slots.Mode = "auto"
+    length_buckets: bool = True
     lone_max_bytes: int = 0
-    preferred_rows: tuple[int, ...] = ()
-    batch_slots: slots.Mode = "auto"
-    engines: Path = field(default_factory=tensorrt.default_cache)
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
@@ -96,12 +80,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     fetched = wanted.fetch()
     # A file is known by its path; where the registry keeps its own is nobody's business.
     label = None if wanted.digest is None else f"{wanted.name}:{wanted.version}"
-    digest = wanted.digest or digest_file(fetched.path)
-    extra = _engines(fetched.path, digest, options)
-    load = partial(load_model, fetched.path, device=options.device, threads=options.threads, label=label)
-    model = load(provider_options=extra)
-    if extra:
-        model.limit = tensorrt.check_profile
+    model = load_model(fetched.path, device=options.device, threads=options.threads, label=label)
     rows = None
     if fetched.golden is not None:
         check_golden(model, fetched.golden)
@@ -109,21 +88,9 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     certificate = fetched.certificate
     if certificate is None or not certificate.holds_for(model.providers[0], model.threads):
         certificate = certify(model, rows=rows, budget_s=options.warmup_s * CERTIFY_SHARE)
-    buckets = "off"
-    if options.length_buckets != "off":
+    if options.length_buckets:
         certificate = with_padding(certificate, model, rows=rows)
-        buckets = _buckets(model, certificate, options.length_buckets)
-    begun_s = monotonic()
-    budget_s = options.warmup_s * (1 - CERTIFY_SHARE)
-    costs = _warmed_up(model, rows, certificate.batchable, wanted, budget_s * MEASURE_SHARE)
-    max_rows = options.max_batch or costs.useful_rows()
-    how = ""
-    if certificate.batchable:
-        max_rows = min(max_rows, tensorrt.MOST_ROWS) if extra and options.max_batch is None else max_rows
-        sizes = lattice(max_rows, options.preferred_rows)
-        slotted = slots.in_slots(model, sizes, options.batch_slots, lambda: load(provider_options=slots.RECORDING))
-        model, how = slotted.model, slotted.shown
-        warm_sizes(model, rows, sizes, begun_s + budget_s)
+    costs = _warmed_up(model, rows, certificate.batchable, wanted, options.warmup_s * (1 - CERTIFY_SHARE))
     lone = None
     if options.lone_max_bytes and not costs.is_inline:
         lone = open_lone(
@@ -135,43 +102,11 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         model,
         certificate,
         costs,
-        digest=digest,
-        max_rows=max_rows,
-        buckets=buckets,
-        batches=how,
+        digest=wanted.digest or digest_file(fetched.path),
+        max_rows=options.max_batch,
+        has_buckets=options.length_buckets,
         lone=lone,
     )
-
-
-def _engines(path: Path, digest: str, options: LoadOptions) -> dict[str, dict[str, str]]:
-    """Provider options for TensorRT's engines of this model, none for other devices. Raises InvalidInput."""
-    if options.device != "tensorrt":
-        return {}
-    signature = read_signature(load_graph(path, weights=False))
-    sizes = lattice(options.max_batch or tensorrt.MOST_ROWS, options.preferred_rows)
-    return {TENSORRT: tensorrt.engine_options(signature, sizes, digest, options.engines)}
-
-
-def _buckets(model: OnnxModel, certificate: Certificate, mode: slots.Mode) -> str:
-    """``on``, or ``off`` and why: "auto" wants to see that a row becomes cheaper in a batch."""
-    padding = certificate.padding
-    if mode == "on" or padding is None or not padding.is_inert or not certificate.batchable:
-        return "on"
-    try:
-        found = gain(model, padding.axis)
-    except MlserveError:
-        return "on"
-    return "on" if is_worth_it(found) else f"off: a row in a batch of four is {found:.2f} times as cheap as alone"
-
-
-def warm_sizes(
-    model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, sizes: Sequence[int], deadline_s: float
-) -> None:
-    """Run every size of the lattice, as far as the time goes; what the model refuses of made-up rows it may refuse."""
-    with suppress(MlserveError):
-        most = sizes[-1]
-        inputs = _resized(model, rows, most) if rows else synthetic_inputs(model.signature, most, seed=0)
-        warm(model, inputs, sizes, lambda: monotonic() > deadline_s)
 
 
 def _warmed_up(

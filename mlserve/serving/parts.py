@@ -81,9 +81,7 @@ class Parts:
             plan,
             settings.max_batch,
             settings.warmup_s,
-            length_buckets=settings.length_buckets,
-            preferred_rows=settings.preferred_batches,
-            batch_slots=settings.batch_slots,
+            length_buckets=settings.length_buckets == "auto",
             lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
         )
         names = [*(one.name for one in fixed), *(targets.names or ())]

@@ -94,9 +94,7 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
         plan,
         settings.max_batch,
         settings.warmup_s,
-        length_buckets=settings.length_buckets,
-        preferred_rows=settings.preferred_batches,
-        batch_slots=settings.batch_slots,
+        length_buckets=settings.length_buckets == "auto",
         lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

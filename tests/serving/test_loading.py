@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ import onnx
 import pytest
 
 from mlserve.errors import InvalidInput, NotFound
-from mlserve.runtime.bound import BoundModel
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.golden import make_golden
-from mlserve.runtime.model import OnnxModel, load_model
+from mlserve.runtime.model import load_model
 from mlserve.runtime.threads import ThreadPlan
-from mlserve.serving.loading import UNKNOWN_COSTS, Fetched, LoadOptions, Wanted, load_version, warm_sizes
+from mlserve.serving.loading import UNKNOWN_COSTS, Fetched, LoadOptions, Wanted, load_version
 from tests import models
 
 OPTIONS = LoadOptions("cpu", ThreadPlan(2, 1), None, warmup_s=5.0)
@@ -53,35 +51,6 @@ def test_a_model_that_is_not_batchable_runs_one_request_a_time(tmp_path: Path) -
 def test_a_model_with_control_flow_or_a_slow_one_runs_in_lanes(tmp_path: Path) -> None:
     assert not load_version(wanted(tmp_path, models.with_control_flow()), OPTIONS).is_inline
     assert not load_version(wanted(tmp_path, models.slow(width=256, layers=128)), OPTIONS).is_inline
-
-
-def test_batches_run_in_slots_where_that_is_asked_for_and_each_size_is_warm(tmp_path: Path) -> None:
-    options = replace(OPTIONS, batch_slots="on", max_batch=16, preferred_rows=(6,))
-    loaded = load_version(wanted(tmp_path, models.classifier()), options)
-    model = loaded._model
-
-    assert loaded.view.batches == "slots"
-    assert isinstance(model, BoundModel)
-    assert model.sizes == (1, 2, 4, 6, 8, 16)
-    assert {size for size, _ in model._slots.by_key} == set(model.sizes)
-    assert load_version(wanted(tmp_path, models.classifier()), OPTIONS).view.batches == ""
-
-
-def test_every_size_of_a_batch_is_warm_before_a_version_answers(tmp_path: Path) -> None:
-    proto = models.classifier()
-    seen: list[int] = []
-
-    class Noting(OnnxModel):
-        def __init__(self) -> None:
-            self.__dict__.update(load_model(proto.SerializeToString(), device="cpu").__dict__)
-
-        def run(self, inputs: Any, outputs: Any = None) -> Any:
-            seen.append(len(inputs["x"]))
-            return super().run(inputs, outputs)
-
-    warm_sizes(Noting(), None, (1, 2, 4, 8, 16, 24), deadline_s=monotonic() + 60)
-
-    assert sorted(set(seen)) == [1, 2, 4, 8, 16, 24]
 
 
 def test_the_batch_size_asked_for_is_taken(tmp_path: Path) -> None:

@@ -174,6 +174,26 @@ def test_values_that_the_model_refuses_are_an_error_of_the_request_and_the_slot_
     assert fixed.run({"x": np.ones((2, 4), np.float32)})["probabilities"].shape == (2, 3)
 
 
+def test_a_row_that_made_a_run_fail_is_not_what_later_runs_are_filled_up_with() -> None:
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "g",
+        [value("ids", onnx.TensorProto.INT64, ["n", 1])],
+        [value("y", onnx.TensorProto.FLOAT, ["n", 1])],
+        [onnx.numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")],
+    )
+    model = loaded(onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)]))
+    fixed = FixedBatches(model, (4,))
+
+    for _ in range(2 * SLOTS_EACH):
+        with pytest.raises(InvalidInput):
+            fixed.run({"ids": np.array([[0], [1], [2], [99]])})
+
+    for _ in range(2 * SLOTS_EACH):
+        assert fixed.run({"ids": np.array([[2], [1]])})["y"].tolist() == [[2.0], [1.0]]
+
+
 def test_a_closed_lattice_answers_no_more() -> None:
     fixed = FixedBatches(CLASSIFIER, (2,))
 

@@ -94,8 +94,9 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
         plan,
         settings.max_batch,
         settings.warmup_s,
-        length_buckets=settings.length_buckets == "auto",
+        length_buckets=settings.length_buckets,
         lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
+        preferred=settings.preferred_batches,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()

@@ -114,7 +114,7 @@ def measure_lengths(
 
 
 def _clock_of(model: OnnxModel) -> Callable[[], float]:
-    """The processor time of this thread where it does all the work; a busy machine makes long runs look longer still."""
+    """The processor time of this thread where it does all the work: on a busy machine long runs wait the most."""
     return time.thread_time if model.providers[0] == CPU and model.threads == 1 else time.perf_counter
 
 

@@ -26,7 +26,7 @@ from mlserve.runtime.filling import Filling, decide_filling, gain_of, measure_le
 from mlserve.runtime.golden import check_golden, golden_rows, read_golden
 from mlserve.runtime.lattice import lattice_of
 from mlserve.runtime.lone import Lone, open_lone
-from mlserve.runtime.memory import give_back
+from mlserve.runtime.trimming import give_back
 from mlserve.runtime.model import Arrays, OnnxModel, first_provider
 from mlserve.runtime.opening import Engines, Opened, open_on
 from mlserve.runtime.padding import Padding

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlserve.core.dtypes import from_numpy
 from mlserve.core.settings import ServeSettings
-from mlserve.runtime.memory import give_back
+from mlserve.runtime.trimming import give_back
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.seam import Answer, InferRequest, InputTensor
 from mlserve.wiring.calling import NAME, calling

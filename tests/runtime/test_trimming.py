@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from mlserve.runtime.memory import give_back
+from mlserve.runtime.trimming import give_back
 
 PROGRAM = """
 import numpy as np
 from pathlib import Path
-from mlserve.runtime.memory import give_back
+from mlserve.runtime.trimming import give_back
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -15,9 +15,9 @@ from mlserve.runtime.costs import Costs
 from mlserve.runtime.filling import Filling, decide_filling
 from mlserve.runtime.fixed import FixedBatches
 from mlserve.runtime.lone import Lone
-from mlserve.runtime.trimming import give_back_soon
 from mlserve.runtime.model import OnnxModel
 from mlserve.runtime.operators import RANDOM
+from mlserve.runtime.trimming import give_back_soon
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake

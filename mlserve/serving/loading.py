@@ -26,13 +26,13 @@ from mlserve.runtime.filling import Filling, decide_filling, gain_of, measure_le
 from mlserve.runtime.golden import check_golden, golden_rows, read_golden
 from mlserve.runtime.lattice import lattice_of
 from mlserve.runtime.lone import Lone, open_lone
-from mlserve.runtime.trimming import give_back
 from mlserve.runtime.model import Arrays, OnnxModel, first_provider
 from mlserve.runtime.opening import Engines, Opened, open_on
 from mlserve.runtime.padding import Padding
 from mlserve.runtime.providers import CPU
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
+from mlserve.runtime.trimming import give_back
 from mlserve.serving.buckets import GROWTH
 from mlserve.serving.loaded import Loaded
 from mlserve.serving.sizing import Sized, run_every_size, run_lattice

@@ -20,6 +20,7 @@ PROJECT_HOME = ".mlserve"
 ENV_PREFIX = "MLSERVE_"
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Buckets = Literal["auto", "on", "off"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -38,8 +39,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     preferred_batches: tuple[Positive, ...] = ()
     max_queue_rows: Positive = 8192
-    length_buckets: Literal["auto", "on", "off"] = "auto"
-    batch_slots: Literal["auto", "on", "off"] = "auto"
+    length_buckets: Buckets = "auto"
     lone_session: Literal["auto", "off"] = "auto"
     lone_session_max_bytes: Positive = 256 << 20
     request_timeout_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None

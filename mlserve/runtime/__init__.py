@@ -3,7 +3,6 @@
     file ──load_model──► OnnxModel ──certify──► Certificate    may rows of several requests share a run?
              │                     ──measure──► Costs          inline or lane, and how large a batch pays
      providers, threads            ──check_golden──► Closeness does it still answer as it did when registered?
-                                   ──in_slots──► BoundModel   batches of few sizes in fixed memory, as CUDA graphs
 
 Knows no HTTP and no registry. ``samples`` makes up inputs where nobody gave any; ``closeness`` says how equal is equal.
 """

@@ -1,32 +1,46 @@
-"""The few sizes that batches have on a device, so that graphs, tuned kernels and memory are made once for each.
+"""The lattice: the only numbers of rows that a device runs, so that each can be prepared once and kept.
 
-    rows 1 2 3 4 5 6 7 8 9 …        a batch of 5 rows runs as one of 8; the three rows added are cut off again
-    size 1 2 4 4 8 8 8 8 16 …
-
-Sizes that vary freely make an arena grow without end (onnxruntime#24376: 16, 7, 7, 7, …) and a CUDA graph useless.
+A GPU pays for every new shape: kernels are chosen, memory grows, a graph of launches must be captured, an engine may
+even be built again. So batches run at 1, 2, 4, 8, … rows and at the preferred sizes, and what is missing is filled up
+with rows that are thrown away. Pure; ``fixed`` runs it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
 
 
-def lattice(max_rows: int, preferred: Collection[int] = ()) -> tuple[int, ...]:
-    """The powers of two up to ``max_rows``, that itself, and what of ``preferred`` is below it, ascending.
+def lattice_of(max_rows: int, preferred: Sequence[int] = ()) -> tuple[int, ...]:
+    """The sizes of a version that takes ``max_rows`` a run, in order; the last is ``max_rows``.
 
-    >>> lattice(24, preferred=(6,))
+    >>> lattice_of(24, (6, 48))
     (1, 2, 4, 6, 8, 16, 24)
     """
-    powers = {1 << exponent for exponent in range(max_rows.bit_length())}
-    return tuple(sorted(size for size in {*powers, max_rows, *preferred} if 0 < size <= max_rows))
+    powers = (1 << power for power in range(max_rows.bit_length()))
+    return tuple(sorted({*powers, max_rows, *(rows for rows in preferred if rows <= max_rows)}))
 
 
-def size_for(rows: int, sizes: Sequence[int]) -> int | None:
-    """The smallest of ``sizes`` (ascending) that holds ``rows``, None where none does.
+def point_of(rows: int, lattice: Sequence[int]) -> int | None:
+    """The smallest size of ``lattice`` that takes ``rows``; None where none does.
 
-    >>> size_for(5, (1, 2, 4, 8)), size_for(9, (1, 2, 4, 8))
+    >>> point_of(5, (1, 2, 4, 8)), point_of(9, (1, 2, 4, 8))
     (8, None)
     """
-    at = bisect_left(sizes, rows)
-    return sizes[at] if at < len(sizes) else None
+    at = bisect_left(lattice, rows)
+    return lattice[at] if at < len(lattice) else None
+
+
+def to_point(inputs: Mapping[str, Array], rows: int, point: int) -> dict[str, Array]:
+    """``inputs`` of ``rows`` rows with the first row repeated behind them, so that there are ``point``.
+
+    A row that was given is one that the model takes; zeros might be none.
+    """
+    if rows == point:
+        return dict(inputs)
+    return {name: np.concatenate([array, np.repeat(array[:1], point - rows, axis=0)]) for name, array in inputs.items()}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -17,7 +18,7 @@ from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput, MlserveError, NotFound, Unavailable, Unsupported
 from mlserve.runtime import ortvalues
 from mlserve.runtime.operators import read_operators
-from mlserve.runtime.providers import check_chosen, choose
+from mlserve.runtime.providers import CUDA, check_chosen, choose, with_more
 from mlserve.runtime.threads import ThreadPlan, plan_for_latency, usable_cores
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -28,20 +29,46 @@ QUIET = 4
 """ONNX Runtime's severity "fatal": what it reports as an exception it need not print as well."""
 
 
-class OnnxModel:
-    """A loaded model. ``run`` may be called from several threads at once, and releases the GIL while it computes."""
+GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
+"""The run option that names the CUDA graph to capture or replay, and the id that does neither.
 
-    def __init__(self, session: ort.InferenceSession, source: Path | bytes, threads: int) -> None:
+Source: onnxruntime_run_options_config_keys.h."""
+
+
+class Limits(Protocol):
+    """What shapes a model may be run with, beyond its signature."""
+
+    def refusal(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str | None:
+        """Why ``inputs`` are outside; None where they are not."""
+
+
+class OnnxModel:
+    """A loaded model. ``run`` may be called from several threads at once, and releases the GIL while it computes.
+
+    Where the session ``captures_graphs``, ``run`` is in none of them: its shapes and addresses are never the same.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        source: Path | bytes,
+        threads: int,
+        *,
+        captures_graphs: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
         self.signature = _signature(session)
         self.providers: tuple[str, ...] = tuple(session.get_providers())
         self.threads = threads
+        self.captures_graphs = captures_graphs
+        self._limits = limits
         self._source = source
         self._session: ort.InferenceSession | None = session
         self._names = [spec.name for spec in self.signature.outputs]
-        self.limit: Callable[[Mapping[str, Sequence[int]]], None] | None = None
-        """Refuses shapes before a run: what a device could only take after minutes of building."""
         self._options = ort.RunOptions()
         self._options.log_severity_level = QUIET
+        if captures_graphs:
+            self._options.add_run_config_entry(GRAPH_ID, NO_GRAPH)
         specs = (*self.signature.inputs, *self.signature.outputs)
         self._is_plain = not any([ortvalues.is_needed(spec.dtype) for spec in specs])
         if not self._is_plain and any(spec.dtype is DType.STRING for spec in self.signature.inputs):
@@ -59,9 +86,9 @@ class OnnxModel:
         session = self._session
         if session is None:
             raise Unavailable("the model has been unloaded")
-        if self.limit is not None:
-            self.limit({name: array.shape for name, array in inputs.items()})
         names = self._names if outputs is None else list(outputs)
+        if self._limits is not None and (refusal := self._limits.refusal(inputs)):
+            raise InvalidInput(refusal)
         try:
             if self._is_plain:
                 return dict(zip(names, session.run(names, inputs, self._options), strict=True))
@@ -69,7 +96,14 @@ class OnnxModel:
         except MlserveError:
             raise
         except Exception as error:
-            raise running_error(error) from error
+            raise _running_error(error) from error
+
+    @property
+    def session(self) -> ort.InferenceSession:
+        """What runs, for whoever binds buffers to it. Raises Unavailable when the model was closed."""
+        if self._session is None:
+            raise Unavailable("the model has been unloaded")
+        return self._session
 
     @cached_property
     def operators(self) -> frozenset[str]:
@@ -95,33 +129,50 @@ def load_model(
     device: Device = "auto",
     threads: ThreadPlan | None = None,
     label: str | None = None,
-    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+    options: Mapping[str, Mapping[str, str]] | None = None,
+    limits: Limits | None = None,
+    source: Path | None = None,
 ) -> OnnxModel:
     """The model in a file (or in bytes, without external data), ready to run on ``device``.
 
     ``threads`` None is all usable cores for one caller; ``label`` is what errors call the model, if not by its path.
-    ``provider_options`` by provider are added to our own.
+    ``options`` are more of the providers' options, by provider; ``limits`` is what shapes may be run with them;
+    ``source`` is the model that ``path`` was made of, whose operators count.
     Raises NotFound for no such file, InvalidInput for one that is no model or one that this ONNX Runtime cannot run,
     Unsupported for inputs or outputs that are no tensors, and Unavailable for a device that is not there.
     """
     plan = threads or plan_for_latency(usable_cores())
-    providers = [
-        (name, own | dict((provider_options or {}).get(name, {})))
-        for name, own in choose(device, ort.get_available_providers())
-    ]
-    options = _session_options(plan)
+    providers = with_more(choose(device, ort.get_available_providers()), options or {})
     if isinstance(path, Path) and not path.is_file():
         raise NotFound(f"no file '{path}'")
     shown = label or ("the model" if isinstance(path, bytes) else f"'{path}'")
     try:
-        session = ort.InferenceSession(path, options, providers=providers)
+        session = ort.InferenceSession(path, session_options(plan), providers=providers)
     except Exception as error:
         raise InvalidInput(f"{shown} cannot be loaded: {_reason(error)}") from error
     check_chosen(device, providers, session.get_providers())
-    return OnnxModel(session, path, plan.threads_per_run)
+    captures = any(name == CUDA and more.get("enable_cuda_graph") == "1" for name, more in providers)
+    return OnnxModel(session, source or path, plan.threads_per_run, captures_graphs=captures, limits=limits)
 
 
-def _session_options(plan: ThreadPlan) -> ort.SessionOptions:
+def first_provider(device: Device) -> str:
+    """The provider that ``device`` comes to here. Raises Unavailable for one that was asked for and is not there."""
+    return choose(device, ort.get_available_providers())[0][0]
+
+
+@contextmanager
+def as_ours() -> Iterator[None]:
+    """Errors of ONNX Runtime inside become ours, as those of ``OnnxModel.run`` do."""
+    try:
+        yield
+    except MlserveError:
+        raise
+    except Exception as error:
+        raise _running_error(error) from error
+
+
+def session_options(plan: ThreadPlan) -> ort.SessionOptions:
+    """How every session here is made: threads as planned, quiet, no spinning, memory that stays level."""
     options = ort.SessionOptions()
     options.log_severity_level = QUIET
     options.intra_op_num_threads = plan.threads_per_run
@@ -129,6 +180,9 @@ def _session_options(plan: ThreadPlan) -> ort.SessionOptions:
     # A pool that spins keeps cores from the event loop and from other sessions.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # A pattern is kept for every set of shapes that ever came, and its memory is asked for in one piece: with requests
+    # of all sizes the arena never stops growing. docs/design.md has the figures.
+    options.enable_mem_pattern = False
     return options
 
 
@@ -151,7 +205,7 @@ def _spec(node: Any, role: str) -> TensorSpec:
     return TensorSpec(node.name, dtype, dims)
 
 
-def running_error(error: Exception) -> MlserveError:
+def _running_error(error: Exception) -> MlserveError:
     text = str(error)
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text.lower():
         return Unavailable(f"out of memory: {_reason(error)}")

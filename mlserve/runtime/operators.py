@@ -45,6 +45,17 @@ _SUBGRAPHS = (6, 11)
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
+def open_mapped(source: Path) -> mmap.mmap:
+    """``source`` mapped into memory, for the caller to close. Raises NotFound, and InvalidInput for an empty file."""
+    try:
+        with source.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError as error:
+        raise NotFound(f"no file '{source}'") from error
+    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        raise InvalidInput(f"cannot read '{source}': {error}") from error
+
+
 def read_operators(source: Path | bytes) -> frozenset[str]:
     """The types of all nodes of the model in ``source``, those of subgraphs and of its own functions included.
 
@@ -52,18 +63,13 @@ def read_operators(source: Path | bytes) -> frozenset[str]:
     """
     if isinstance(source, bytes):
         return frozenset(_operators(source))
-    try:
-        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return frozenset(_operators(content))
-    except FileNotFoundError as error:
-        raise NotFound(f"no file '{source}'") from error
-    except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-        raise InvalidInput(f"cannot read '{source}': {error}") from error
+    with open_mapped(source) as content:
+        return frozenset(_operators(content))
 
 
 def _operators(content: Buffer) -> Iterator[str]:
     try:
-        for number, inside in _fields(content, (0, len(content))):
+        for number, inside in fields(content, (0, len(content))):
             if number == _GRAPH:
                 yield from _of_nodes(content, inside, _GRAPH_NODE)
             elif number == _FUNCTIONS:
@@ -73,19 +79,19 @@ def _operators(content: Buffer) -> Iterator[str]:
 
 
 def _of_nodes(content: Buffer, within: Range, node_number: int) -> Iterator[str]:
-    for number, node in _fields(content, within):
+    for number, node in fields(content, within):
         if number != node_number:
             continue
-        for part, inside in _fields(content, node):
+        for part, inside in fields(content, node):
             if part == _OP_TYPE:
                 yield content[slice(*inside)].decode()
             elif part == _ATTRIBUTE:
-                for kind, graph in _fields(content, inside):
+                for kind, graph in fields(content, inside):
                     if kind in _SUBGRAPHS:
                         yield from _of_nodes(content, graph, _GRAPH_NODE)
 
 
-def _fields(content: Buffer, within: Range) -> Iterator[tuple[int, Range]]:
+def fields(content: Buffer, within: Range) -> Iterator[tuple[int, Range]]:
     """The number and the extent of each length-delimited field in ``within``; others are stepped over.
 
     Raises IndexError where a field reaches beyond ``within``.

@@ -158,6 +158,15 @@ def choose(device: Device, available: list[str], load: Load = open_library) -> l
     return [_with_options(name) for name in chain]
 
 
+def with_more(providers: list[Provider], options: Mapping[str, Mapping[str, str]]) -> list[Provider]:
+    """``providers`` with ``options``, by provider, over those that each has; others of ``options`` are not needed.
+
+    >>> with_more([(CPU, {})], {CUDA: {"enable_cuda_graph": "1"}})
+    [('CPUExecutionProvider', {})]
+    """
+    return [(name, known | dict(options.get(name, {}))) for name, known in providers]
+
+
 def check_chosen(device: Device, wanted: list[Provider], actual: list[str]) -> None:
     """Raises Unavailable where a session came up without the device that was asked for by name."""
     if device in ("cuda", "tensorrt") and actual[:1] != [wanted[0][0]]:

@@ -12,15 +12,18 @@ import numpy as np
 from mlserve.errors import InvalidInput
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.costs import Costs
+from mlserve.runtime.filling import Filling, decide_filling
+from mlserve.runtime.fixed import FixedBatches
 from mlserve.runtime.lone import Lone
 from mlserve.runtime.model import OnnxModel
 from mlserve.runtime.operators import RANDOM
-from mlserve.runtime.padding import Padding
+from mlserve.runtime.trimming import give_back_soon
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
 from mlserve.serving.isolating import run_isolated
 from mlserve.serving.seam import Answer, BatchOutputs, InferRequest, ModelState, ModelView, RunTiming
+from mlserve.serving.sizing import Sized
 
 
 class Run(msgspec.Struct, gc=False):
@@ -62,6 +65,8 @@ TOLERATED_RUNS = 8
 class Loaded:
     """A version that can answer. Its attributes change on the loop's thread only; ``execute`` may run in any thread.
 
+    ``warmed`` are the numbers of rows that were run before it could be asked.
+
     ``running`` counts batches in lanes. A retired version takes no new requests by name, answers those it has, then
     calls ``on_drained`` and closes its model.
     """
@@ -76,20 +81,24 @@ class Loaded:
         *,
         digest: str | None = None,
         max_rows: int | None = None,
-        buckets: str = "on",
-        batches: str = "",
+        filling: Filling | None = None,
         lone: Lone | None = None,
+        sized: Sized | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.digest = digest
         self.certificate = certificate
         self.stages: tuple[str, ...] = ()
-        padding = certificate.padding
-        is_padded = buckets == "on" and certificate.batchable and padding is not None and padding.is_inert
-        self._buckets = LengthBuckets(model.signature, padding) if is_padded and padding is not None else None
-        self._padding = buckets if padding is not None and padding.is_inert and buckets != "on" else _shown(padding)
-        self._batches = batches
+        padding = certificate.padding if certificate.batchable else None
+        filling = filling or decide_filling("on", padding, None)
+        is_filled = filling.is_used and padding is not None and padding.is_inert
+        self._buckets = LengthBuckets(model.signature, padding) if is_filled and padding is not None else None
+        self._padding = filling.shown
+        sized = sized or Sized()
+        self.warmed = sized.warmed
+        self._fixed = sized.fixed
+        self._graphs = sized.graphs
         self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
         self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
@@ -125,8 +134,10 @@ class Loaded:
         """Close a retired version that has nothing left to answer."""
         if self.is_retired and not self.queue and not self.running:
             self._model.close()
-            if self._lone is not None:
-                self._lone.close()
+            for other in (self._lone, self._fixed):
+                if other is not None:
+                    other.close()
+            give_back_soon()
             on_drained, self.on_drained = self.on_drained, None
             if on_drained is not None:
                 on_drained(self)
@@ -167,7 +178,7 @@ class Loaded:
             outputs = BatchOutputs(self.view, model.run(inputs, names), rows, is_sliced=False)
         else:
             rows = sum([waiting.rows for waiting in batch])
-            arrays = self._run_rows(model, inputs, rows, names)
+            arrays = self._run_rows(session or self._fixed or model, inputs, rows, names)
             is_sliced = all([array.shape[:1] == (rows,) for array in arrays.values()])
             if not is_sliced and len(batch) > 1:
                 raise InvalidInput("the model gave another number of rows than it was given")
@@ -179,7 +190,7 @@ class Loaded:
         return outputs
 
     def _run_rows(
-        self, model: OnnxModel, inputs: dict[str, Any], rows: int, names: list[str] | None
+        self, model: OnnxModel | FixedBatches, inputs: dict[str, Any], rows: int, names: list[str] | None
     ) -> dict[str, np.ndarray[Any, Any]]:
         if rows <= self.max_rows:
             return model.run(inputs, names)
@@ -200,16 +211,10 @@ class Loaded:
             exactness=self.certificate.exactness,
             padding=self._padding,
             lone_session=self._lone_shown,
-            batches=self._batches,
+            cuda_graphs=self._graphs,
             providers=model.providers,
             max_rows=self.max_rows,
         )
-
-
-def _shown(padding: Padding | None) -> str:
-    if padding is None:
-        return ""
-    return padding.exactness if padding.is_inert else f"refused: {padding.reason}"
 
 
 def _names_asked_for(batch: Sequence[Waiting]) -> list[str] | None:

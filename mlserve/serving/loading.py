@@ -1,48 +1,49 @@
 """From a version that is wanted to one that can answer: fetch, load, certify, check golden rows, warm up.
 
 Runs in a thread beside the serving ones, and may take as long as it takes; the version it replaces answers meanwhile.
+
+    fetch ─► open ─► golden rows ─► certificate ─► costs ─► sizes of a run ─► each of them run ─► Loaded
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from mlserve.core.digests import digest_file
-from mlserve.core.settings import Device
+from mlserve.core.settings import Buckets, Device
 from mlserve.errors import MlserveError
-from mlserve.graph.document import load_graph
-from mlserve.graph.signature import read_signature
-from mlserve.runtime import slots, tensorrt
-from mlserve.runtime.bound import warm
-from mlserve.runtime.certificate import Certificate, certify, with_padding
+from mlserve.runtime.certificate import PROBE_ROWS, Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
-from mlserve.runtime.filling import gain, is_worth_it
-from mlserve.runtime.golden import check_golden, read_golden
-from mlserve.runtime.lattice import lattice
-from mlserve.runtime.lone import open_lone
-from mlserve.runtime.model import Arrays, OnnxModel, load_model
-from mlserve.runtime.providers import TENSORRT
+from mlserve.runtime.engines import gpu_arch, tensorrt_version
+from mlserve.runtime.filling import Filling, decide_filling, gain_of, measure_lengths
+from mlserve.runtime.golden import check_golden, golden_rows, read_golden
+from mlserve.runtime.lattice import lattice_of
+from mlserve.runtime.lone import Lone, open_lone
+from mlserve.runtime.model import Arrays, OnnxModel, first_provider
+from mlserve.runtime.opening import Engines, Opened, open_on
+from mlserve.runtime.padding import Padding
+from mlserve.runtime.providers import CPU
 from mlserve.runtime.samples import synthetic_inputs
 from mlserve.runtime.threads import ThreadPlan
+from mlserve.runtime.trimming import give_back
+from mlserve.serving.buckets import GROWTH
 from mlserve.serving.loaded import Loaded
+from mlserve.serving.sizing import Sized, run_every_size, run_lattice
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_COSTS = Costs(alpha_s=1e-3, beta_s=1e-3, has_control_flow=True)
 """For a model that could not be timed: in a lane, where no run keeps anybody else waiting."""
 
-CERTIFY_SHARE = 0.3
-MEASURE_SHARE = 0.7
-"""Of what the certificate leaves of the warm-up, to time a few sizes; the rest runs all others."""
+CERTIFY_SHARE, COSTS_SHARE, LENGTHS_SHARE, SIZES_SHARE = 0.3, 0.4, 0.1, 0.2
+"""What of the time to warm up each part may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,115 +76,149 @@ class Wanted:
 class LoadOptions:
     """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say.
 
-    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``engines`` is where
-    TensorRT's are kept.
+    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``has_lattice`` says
+    whether runs are of the lattice's sizes only, None where that is so on a device that is not the CPU; ``preferred``
+    are more of its sizes. ``engines`` is the folder for what TensorRT builds.
     """
 
     device: Device
     threads: ThreadPlan
     max_batch: int | None
     warmup_s: float
-    length_buckets: slots.Mode = "auto"
+    length_buckets: Buckets = "auto"
     lone_max_bytes: int = 0
-    preferred_rows: tuple[int, ...] = ()
-    batch_slots: slots.Mode = "auto"
-    engines: Path = field(default_factory=tensorrt.default_cache)
+    has_lattice: bool | None = None
+    preferred: tuple[int, ...] = ()
+    engines: Path | None = None
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     """``wanted``, loaded and warm. Raises what fetching and ``load_model`` raise, and InvalidInput for golden rows
     that get other answers than they did."""
     fetched = wanted.fetch()
-    # A file is known by its path; where the registry keeps its own is nobody's business.
-    label = None if wanted.digest is None else f"{wanted.name}:{wanted.version}"
-    digest = wanted.digest or digest_file(fetched.path)
-    extra = _engines(fetched.path, digest, options)
-    load = partial(load_model, fetched.path, device=options.device, threads=options.threads, label=label)
-    model = load(provider_options=extra)
-    if extra:
-        model.limit = tensorrt.check_profile
+    opened = _opened(wanted, fetched, options)
+    model = opened.model
     rows = None
     if fetched.golden is not None:
         check_golden(model, fetched.golden)
         rows = read_golden(fetched.golden, model)[0]
-    certificate = fetched.certificate
-    if certificate is None or not certificate.holds_for(model.providers[0], model.threads):
-        certificate = certify(model, rows=rows, budget_s=options.warmup_s * CERTIFY_SHARE)
-    buckets = "off"
-    if options.length_buckets != "off":
-        certificate = with_padding(certificate, model, rows=rows)
-        buckets = _buckets(model, certificate, options.length_buckets)
-    begun_s = monotonic()
-    budget_s = options.warmup_s * (1 - CERTIFY_SHARE)
-    costs = _warmed_up(model, rows, certificate.batchable, wanted, budget_s * MEASURE_SHARE)
-    max_rows = options.max_batch or costs.useful_rows()
-    how = ""
-    if certificate.batchable:
-        max_rows = min(max_rows, tensorrt.MOST_ROWS) if extra and options.max_batch is None else max_rows
-        sizes = lattice(max_rows, options.preferred_rows)
-        slotted = slots.in_slots(model, sizes, options.batch_slots, lambda: load(provider_options=slots.RECORDING))
-        model, how = slotted.model, slotted.shown
-        warm_sizes(model, rows, sizes, begun_s + budget_s)
-    lone = None
-    if options.lone_max_bytes and not costs.is_inline:
-        lone = open_lone(
-            model, fetched.path, device=options.device, plan=options.threads, max_bytes=options.lone_max_bytes
-        )
-    return Loaded(
+    certificate = _certificate(fetched, model, rows, options)
+    costs = _costs(model, rows, certificate.batchable, wanted, options.warmup_s * COSTS_SHARE)
+    filling = _filling(wanted, model, certificate, options)
+    max_rows = _max_rows(opened, certificate, costs, options)
+    lone = _lone(model, fetched.path, costs, options)
+    if lone is not None and lone.main is not None:
+        model.close()
+        model = lone.main
+    sized = Sized() if costs is UNKNOWN_COSTS else _sized(wanted, opened, model, rows, certificate, max_rows, options)
+    loaded = Loaded(
         wanted.name,
         wanted.version,
         model,
         certificate,
         costs,
-        digest=digest,
+        digest=wanted.digest or digest_file(fetched.path),
         max_rows=max_rows,
-        buckets=buckets,
-        batches=how,
+        filling=filling,
         lone=lone,
+        sized=sized,
+    )
+    give_back()
+    return loaded
+
+
+@cache
+def engines_in(folder: Path) -> Engines:
+    """Where TensorRT's engines for the GPU of this machine are kept below ``folder``. Raises Unavailable."""
+    return Engines(folder, gpu_arch(), tensorrt_version())
+
+
+def _opened(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> Opened:
+    # A file is known by its path; where the registry keeps its own is nobody's business.
+    label = None if wanted.digest is None else f"{wanted.name}:{wanted.version}"
+    golden = 0 if fetched.golden is None else golden_rows(fetched.golden)
+    return open_on(
+        first_provider(options.device),
+        fetched.path,
+        device=options.device,
+        threads=options.threads,
+        label=label,
+        digest=lambda: wanted.digest or digest_file(fetched.path),
+        max_batch=options.max_batch,
+        probe_rows=max(PROBE_ROWS, MANY, golden),
+        engines=lambda: engines_in(options.engines or Path.home() / ".cache" / "mlserve"),
     )
 
 
-def _engines(path: Path, digest: str, options: LoadOptions) -> dict[str, dict[str, str]]:
-    """Provider options for TensorRT's engines of this model, none for other devices. Raises InvalidInput."""
-    if options.device != "tensorrt":
-        return {}
-    signature = read_signature(load_graph(path, weights=False))
-    sizes = lattice(options.max_batch or tensorrt.MOST_ROWS, options.preferred_rows)
-    return {TENSORRT: tensorrt.engine_options(signature, sizes, digest, options.engines)}
+def _certificate(
+    fetched: Fetched, model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, options: LoadOptions
+) -> Certificate:
+    certificate = fetched.certificate
+    if certificate is None or not certificate.holds_for(model.providers[0], model.threads):
+        certificate = certify(model, rows=rows, budget_s=options.warmup_s * CERTIFY_SHARE)
+    return certificate if options.length_buckets == "off" else with_padding(certificate, model, rows=rows)
 
 
-def _buckets(model: OnnxModel, certificate: Certificate, mode: slots.Mode) -> str:
-    """``on``, or ``off`` and why: "auto" wants to see that a row becomes cheaper in a batch."""
-    padding = certificate.padding
-    if mode == "on" or padding is None or not padding.is_inert or not certificate.batchable:
-        return "on"
-    try:
-        found = gain(model, padding.axis)
-    except MlserveError:
-        return "on"
-    return "on" if is_worth_it(found) else f"off: a row in a batch of four is {found:.2f} times as cheap as alone"
-
-
-def warm_sizes(
-    model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, sizes: Sequence[int], deadline_s: float
-) -> None:
-    """Run every size of the lattice, as far as the time goes; what the model refuses of made-up rows it may refuse."""
-    with suppress(MlserveError):
-        most = sizes[-1]
-        inputs = _resized(model, rows, most) if rows else synthetic_inputs(model.signature, most, seed=0)
-        warm(model, inputs, sizes, lambda: monotonic() > deadline_s)
-
-
-def _warmed_up(
+def _costs(
     model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, batchable: bool, wanted: Wanted, budget_s: float
 ) -> Costs:
     try:
-        count = MANY if batchable else 1
-        inputs = _resized(model, rows, count) if rows else synthetic_inputs(model.signature, count, seed=0)
+        inputs = _samples(model, rows, MANY, batchable)
         return measure(model, inputs, batchable=batchable, budget_s=budget_s)
     except MlserveError as error:
         log.warning("%s:%s refused the warm-up rows made up for it: %s", wanted.name, wanted.version, error.message)
         return UNKNOWN_COSTS
+
+
+def _max_rows(opened: Opened, certificate: Certificate, costs: Costs, options: LoadOptions) -> int:
+    if not certificate.batchable:
+        return 1
+    wanted = options.max_batch or costs.useful_rows()
+    return wanted if opened.max_rows is None else min(wanted, opened.max_rows)
+
+
+def _filling(wanted: Wanted, model: OnnxModel, certificate: Certificate, options: LoadOptions) -> Filling:
+    padding: Padding | None = certificate.padding if certificate.batchable else None
+    asked, gain = options.length_buckets, None
+    if asked == "auto" and padding is not None and padding.is_inert:
+        costs = measure_lengths(model, padding, budget_s=options.warmup_s * LENGTHS_SHARE)
+        gain = gain_of(costs, filled_share=(GROWTH - 1) / 2)
+    filling = decide_filling(asked, padding, gain)
+    if asked == "on" and padding is not None and not filling.is_used:
+        log.warning("%s:%s has no length buckets: %s", wanted.name, wanted.version, padding.reason)
+    return filling
+
+
+def _lone(model: OnnxModel, path: Path, costs: Costs, options: LoadOptions) -> Lone | None:
+    if not options.lone_max_bytes or costs.is_inline:
+        return None
+    return open_lone(model, path, device=options.device, plan=options.threads, max_bytes=options.lone_max_bytes)
+
+
+def _sized(
+    wanted: Wanted,
+    opened: Opened,
+    model: OnnxModel,
+    rows: Mapping[str, np.ndarray[Any, Any]] | None,
+    certificate: Certificate,
+    max_rows: int,
+    options: LoadOptions,
+) -> Sized:
+    if not certificate.batchable:
+        alone = "refused: rows of requests do not share runs"
+        return Sized(None, (1,), alone if opened.graphs == "captured" else opened.graphs)
+    samples = _samples(model, rows, max_rows, batchable=True)
+    label, budget_s = f"{wanted.name}:{wanted.version}", options.warmup_s * SIZES_SHARE
+    provider = model.providers[0]
+    if not (provider != CPU if options.has_lattice is None else options.has_lattice):
+        return run_every_size(model, samples, max_rows, budget_s=budget_s, label=label)
+    lattice = lattice_of(max_rows, options.preferred)
+    return run_lattice(model, lattice, samples, provider=provider, graphs=opened.graphs, budget_s=budget_s, label=label)
+
+
+def _samples(model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]] | None, count: int, batchable: bool) -> Arrays:
+    count = count if batchable else 1
+    return _resized(model, rows, count) if rows else synthetic_inputs(model.signature, count, seed=0)
 
 
 def _resized(model: OnnxModel, rows: Mapping[str, np.ndarray[Any, Any]], count: int) -> Arrays:

@@ -82,9 +82,8 @@ class Parts:
             settings.max_batch,
             settings.warmup_s,
             length_buckets=settings.length_buckets,
-            preferred_rows=settings.preferred_batches,
-            batch_slots=settings.batch_slots,
             lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
+            preferred=settings.preferred_batches,
         )
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None

@@ -74,8 +74,8 @@ class ModelView(msgspec.Struct):
     view. ``max_rows`` is what one run takes at most (1: requests run alone). ``labels`` are the class names of outputs
     that have any. ``padding`` is how exactly rows filled up to a common length are answered ("exact", "close"), or why
     none is filled up; empty where rows have no length. ``lone_session`` is how exactly a second session with all cores
-    answers ("exact"), or why there is none; empty where none was looked for. ``batches`` says whether they run in slots
-    of fixed sizes, and with recorded graphs. ``cache`` is for the front ends: the
+    answers ("exact"), or why there is none; empty where none was looked for. ``cuda_graphs`` says whether launches on a
+    GPU are captured, or why not; empty without one. ``cache`` is for the front ends: the
     constant parts of answers, kept as long as the version is.
     """
 
@@ -91,7 +91,7 @@ class ModelView(msgspec.Struct):
     exactness: str = "none"
     padding: str = ""
     lone_session: str = ""
-    batches: str = ""
+    cuda_graphs: str = ""
     providers: tuple[str, ...] = ()
     max_rows: int = 1
     labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

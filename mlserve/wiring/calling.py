@@ -95,9 +95,8 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
         settings.max_batch,
         settings.warmup_s,
         length_buckets=settings.length_buckets,
-        preferred_rows=settings.preferred_batches,
-        batch_slots=settings.batch_slots,
         lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
+        preferred=settings.preferred_batches,
     )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()

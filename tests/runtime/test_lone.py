@@ -66,3 +66,26 @@ def test_answers_that_differ_between_the_sessions_are_refused(tmp_path: Path) ->
 
 def test_a_model_that_draws_random_numbers_is_refused_though_two_sessions_draw_the_same(tmp_path: Path) -> None:
     assert _opened(_saved(tmp_path, "RandomNormalLike", ["x"])) == Lone(None, "it draws random numbers")
+
+
+def test_both_sessions_share_their_weights_and_the_first_is_replaced(tmp_path: Path) -> None:
+    lone = _opened(_saved(tmp_path, "Sqrt", ["x"]))
+
+    assert lone.main is not None
+    assert lone.model is not None
+    assert (lone.main.threads, lone.model.threads) == (1, 2)
+    rows = np.full((3, 4), 2.0, np.float32)
+    np.testing.assert_array_equal(lone.main.run({"x": rows})["y"], lone.model.run({"x": rows})["y"])
+
+
+def test_where_weights_cannot_be_shared_the_second_session_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _saved(tmp_path, "Sqrt", ["x"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such folder"))
+
+    lone = _opened(path)
+
+    assert lone.main is None
+    assert lone.model is not None
+    assert lone.model.threads == 2

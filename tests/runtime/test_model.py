@@ -197,8 +197,8 @@ def test_every_exception_of_onnxruntime_becomes_ours() -> None:
 
     assert classes
     for kind in classes:
-        assert isinstance(module.running_error(kind("[ONNXRuntimeError] : 1 : FAIL : reason")), MlserveError)
+        assert isinstance(module._running_error(kind("[ONNXRuntimeError] : 1 : FAIL : reason")), MlserveError)
 
 
 def test_memory_that_runs_out_is_not_the_clients_fault() -> None:
-    assert isinstance(module.running_error(RuntimeError("Failed to allocate memory for buffer")), Unavailable)
+    assert isinstance(module._running_error(RuntimeError("Failed to allocate memory for buffer")), Unavailable)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlserve.runtime.threads import cgroup_quota, plan_for_latency, plan_for_throughput, usable_cores
+from mlserve.runtime.threads import ThreadPlan, cgroup_quota, plan_for_latency, plan_for_throughput, usable_cores
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -56,6 +56,31 @@ def test_cores_are_the_lesser_of_affinity_and_quota(tmp_path: Path) -> None:
 def test_without_a_cgroup_the_affinity_decides(tmp_path: Path) -> None:
     assert usable_cores(affinity=3, cgroup_root=tmp_path, proc_cgroup=tmp_path / "none") == 3
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "lanes"),
+    [
+        pytest.param("50000", 1, id="half a core"),
+        pytest.param("100000", 1, id="one"),
+        pytest.param("100001", 2, id="a hair more than one"),
+        pytest.param("250000", 3, id="two and a half"),
+        pytest.param("300000", 3, id="three"),
+        pytest.param("9900000", 8, id="more than there are"),
+    ],
+)
+def test_a_quota_of_part_of_a_core_has_a_lane_for_the_part(tmp_path: Path, quota: str, lanes: int) -> None:
+    # Rounded down the part would never be used; rounded up the last lane is throttled for what it takes too much.
+    (tmp_path / "membership").write_text("0::/\n")
+    tree(tmp_path, {"cpu.max": f"{quota} 100000\n"})
+
+    cores = usable_cores(affinity=8, cgroup_root=tmp_path, proc_cgroup=tmp_path / "membership")
+
+    assert plan_for_throughput(cores) == ThreadPlan(lanes=lanes, threads_per_run=1)
+
+
+def test_a_worker_of_more_workers_than_cores_still_has_a_lane() -> None:
+    assert plan_for_throughput(0) == ThreadPlan(lanes=1, threads_per_run=1)
 
 
 def test_a_server_has_a_lane_a_core_and_a_command_all_cores_at_once() -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mlserve.core.dtypes import DType
+from mlserve.core.settings import Buckets
 from mlserve.runtime.certificate import certify
 from mlserve.runtime.costs import Costs
+from mlserve.runtime.filling import decide_filling
 from mlserve.serving.batching import Waiting
 from mlserve.serving.buckets import GROWTH, edge_of
 from mlserve.serving.grpc.encoding import _frame
@@ -21,9 +23,11 @@ from tests.runtime.test_padding import masked_sum
 COSTS = Costs(alpha_s=1e-3, beta_s=1e-5, has_control_flow=False)
 
 
-def _loaded(*, buckets: str = "on", heeds_mask: bool = True) -> Loaded:
+def _loaded(asked: Buckets = "on", *, gain: float | None = None, heeds_mask: bool = True) -> Loaded:
     model = masked_sum(heeds_mask=heeds_mask)
-    return Loaded("m", 1, model, certify(model), COSTS, max_rows=64, buckets=buckets)
+    certificate = certify(model)
+    filling = decide_filling(asked, certificate.padding, gain)
+    return Loaded("m", 1, model, certificate, COSTS, max_rows=64, filling=filling)
 
 
 def length_request(length: int, rows: int = 1, mask: float = 1.0, *, is_flat: bool = False) -> InferRequest:
@@ -116,7 +120,12 @@ def test_inputs_of_unequal_length_run_alone() -> None:
 @pytest.mark.parametrize(
     ("loaded", "shown"),
     [
-        pytest.param(_loaded(buckets="off: too dear"), "off: too dear", id="off"),
+        pytest.param(_loaded("off"), "off", id="off"),
+        pytest.param(
+            _loaded("auto", gain=1.1),
+            "off: a row is 1.10 times as cheap in company, and 1.25 is what pays",
+            id="no gain",
+        ),
         pytest.param(
             _loaded(heeds_mask=False),
             "refused: a row's answer changes when it is filled up under the mask",

@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from mlserve.core.dtypes import DType
+from mlserve.core.settings import Buckets
 from mlserve.errors import InvalidInput, NotFound
-from mlserve.runtime.bound import BoundModel
 from mlserve.runtime.certificate import Certificate
 from mlserve.runtime.golden import make_golden
-from mlserve.runtime.model import OnnxModel, load_model
+from mlserve.runtime.model import load_model
 from mlserve.runtime.threads import ThreadPlan
-from mlserve.serving.loading import UNKNOWN_COSTS, Fetched, LoadOptions, Wanted, load_version, warm_sizes
+from mlserve.serving.batching import Waiting
+from mlserve.serving.loaded import Loaded
+from mlserve.serving.loading import UNKNOWN_COSTS, Fetched, LoadOptions, Wanted, load_version
+from mlserve.serving.seam import Answer, InferRequest, InputTensor
 from tests import models
 
 OPTIONS = LoadOptions("cpu", ThreadPlan(2, 1), None, warmup_s=5.0)
@@ -53,35 +56,6 @@ def test_a_model_that_is_not_batchable_runs_one_request_a_time(tmp_path: Path) -
 def test_a_model_with_control_flow_or_a_slow_one_runs_in_lanes(tmp_path: Path) -> None:
     assert not load_version(wanted(tmp_path, models.with_control_flow()), OPTIONS).is_inline
     assert not load_version(wanted(tmp_path, models.slow(width=256, layers=128)), OPTIONS).is_inline
-
-
-def test_batches_run_in_slots_where_that_is_asked_for_and_each_size_is_warm(tmp_path: Path) -> None:
-    options = replace(OPTIONS, batch_slots="on", max_batch=16, preferred_rows=(6,))
-    loaded = load_version(wanted(tmp_path, models.classifier()), options)
-    model = loaded._model
-
-    assert loaded.view.batches == "slots"
-    assert isinstance(model, BoundModel)
-    assert model.sizes == (1, 2, 4, 6, 8, 16)
-    assert {size for size, _ in model._slots.by_key} == set(model.sizes)
-    assert load_version(wanted(tmp_path, models.classifier()), OPTIONS).view.batches == ""
-
-
-def test_every_size_of_a_batch_is_warm_before_a_version_answers(tmp_path: Path) -> None:
-    proto = models.classifier()
-    seen: list[int] = []
-
-    class Noting(OnnxModel):
-        def __init__(self) -> None:
-            self.__dict__.update(load_model(proto.SerializeToString(), device="cpu").__dict__)
-
-        def run(self, inputs: Any, outputs: Any = None) -> Any:
-            seen.append(len(inputs["x"]))
-            return super().run(inputs, outputs)
-
-    warm_sizes(Noting(), None, (1, 2, 4, 8, 16, 24), deadline_s=monotonic() + 60)
-
-    assert sorted(set(seen)) == [1, 2, 4, 8, 16, 24]
 
 
 def test_the_batch_size_asked_for_is_taken(tmp_path: Path) -> None:
@@ -155,3 +129,91 @@ def test_what_cannot_be_loaded_is_raised(tmp_path: Path) -> None:
         load_version(Wanted("m", 1, (), None, lambda: Fetched(tmp_path / "bad.onnx")), OPTIONS)
     with pytest.raises(NotFound):
         load_version(Wanted("m", 1, (), None, lambda: Fetched(tmp_path / "none.onnx")), OPTIONS)
+
+
+@pytest.mark.parametrize("max_batch", [None, 7])
+def test_every_number_of_rows_that_can_run_was_run_before_the_version_may_answer(
+    tmp_path: Path, max_batch: int | None
+) -> None:
+    loaded = load_version(wanted(tmp_path, models.classifier()), replace(OPTIONS, max_batch=max_batch))
+
+    assert sorted(loaded.warmed) == list(range(1, loaded.max_rows + 1))
+    assert load_version(wanted(tmp_path, models.fixed_shape()), OPTIONS).warmed == (1,)
+
+
+def test_a_slow_model_is_warm_in_bounded_time_at_one_row_at_least(tmp_path: Path) -> None:
+    options = replace(OPTIONS, max_batch=64, warmup_s=0.0)
+
+    warmed = load_version(wanted(tmp_path, models.slow(width=256, layers=64)), options).warmed
+
+    assert warmed[0] == 1
+    assert len(warmed) < 64
+
+
+def test_with_a_lattice_its_sizes_are_what_is_run(tmp_path: Path) -> None:
+    options = replace(OPTIONS, max_batch=12, has_lattice=True, preferred=(6, 24))
+
+    loaded = load_version(wanted(tmp_path, models.classifier()), options)
+
+    assert sorted(loaded.warmed) == [1, 2, 4, 6, 8, 12]
+    assert loaded.view.cuda_graphs == ""
+
+
+def _answer(loaded: Loaded, rows: int, seed: int) -> list[Any]:
+    values = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)
+    request = InferRequest("m", None, [InputTensor("x", DType.FLOAT32, values.shape, values)])
+    count, key = loaded.intake.admit(request)
+    (run,) = loaded.execute([Waiting(request, None, count, key, 0.0)])
+    (answer,) = run.answers()
+    assert isinstance(answer, Answer), answer
+    return [output.array() for output in answer.outputs]
+
+
+def test_requests_are_answered_alike_with_a_lattice_and_without_also_beyond_it(tmp_path: Path) -> None:
+    options = replace(OPTIONS, max_batch=12)
+    plain = load_version(wanted(tmp_path, models.labelled_classifier()), options)
+    fixed = load_version(wanted(tmp_path, models.labelled_classifier()), replace(options, has_lattice=True))
+
+    for rows in range(1, 40):
+        for one, other in zip(_answer(plain, rows, rows), _answer(fixed, rows, rows), strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_version_with_a_lattice_lets_its_buffers_go_when_it_is_drained(tmp_path: Path) -> None:
+    loaded = load_version(wanted(tmp_path, models.classifier()), replace(OPTIONS, has_lattice=True))
+    fixed = loaded._fixed
+    assert fixed is not None
+    assert fixed.slots
+
+    loaded.retire()
+
+    assert not fixed.slots
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        pytest.param("off", "off", id="off"),
+        pytest.param("on", "refused: no input is a mask over a dynamic axis", id="on and not proven"),
+        pytest.param("auto", "refused: no input is a mask over a dynamic axis", id="auto and not proven"),
+    ],
+)
+def test_buckets_asked_for_and_not_proven_are_told_in_the_view_and_the_log(
+    tmp_path: Path, asked: Buckets, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = replace(OPTIONS, length_buckets=asked)
+
+    loaded = load_version(wanted(tmp_path, models.sequence_lengths()), options)
+
+    assert loaded.view.padding == shown
+    assert ("m:3 has no length buckets: no input is a mask" in caplog.text) is (asked == "on")
+
+
+def test_a_model_in_a_lane_runs_from_two_sessions_that_share_their_weights(tmp_path: Path) -> None:
+    options = replace(OPTIONS, lone_max_bytes=1 << 30)
+
+    loaded = load_version(wanted(tmp_path, models.slow(width=256, layers=128)), options)
+
+    assert loaded.view.lone_session == "exact"
+    assert sorted(loaded.warmed) == list(range(1, loaded.max_rows + 1))

@@ -454,5 +454,5 @@ def test_what_cannot_be_served_is_said_before_anything_starts(
 
 
 def test_an_objective_that_is_none_is_refused_before_anything_is_bound() -> None:
-    with pytest.raises(InvalidConfig, match=r"^serve.slo: 'p99' is no latency objective$"):
+    with pytest.raises(InvalidConfig, match=r"^serve.slo: 'p99' is not a percentile and a time$"):
         serve(Targets(files=(Path("m.onnx"),)), ServeSettings(slo="p99"), lambda event: None)

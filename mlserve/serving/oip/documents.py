@@ -63,7 +63,7 @@ def properties_of(view: ModelView) -> dict[str, str]:
         "exactness": view.exactness,
         "padding": view.padding,
         "lone_session": view.lone_session,
-        "batches": view.batches,
+        "cuda_graphs": view.cuda_graphs,
         "providers": ",".join(view.providers),
     }
     return {name: value for name, value in properties.items() if value}

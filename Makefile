@@ -29,7 +29,7 @@ $(VENV)/demo: $(VENV)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/python pyproject.toml constraints.txt
-	@echo "installing what the tests need into $(VENV) (torch among it, 2.3 GB, a few minutes the first time)" >&2
+	@echo "installing what the tests need into $(VENV) (torch among it, 3 GB, a few minutes the first time)" >&2
 	@$(PIP) torch==2.13.0
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/demo

@@ -67,6 +67,7 @@ class Loaded:
 
     ``warmed`` are the numbers of rows that were run before it could be asked.
 
+    ``computes_all``: outputs that no request asked for are computed all the same, for whoever looks on.
     ``running`` counts batches in lanes. A retired version takes no new requests by name, answers those it has, then
     calls ``on_drained`` and closes its model.
     """
@@ -107,6 +108,7 @@ class Loaded:
         self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
+        self.computes_all = False
         self.is_retired = False
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())
@@ -171,7 +173,7 @@ class Loaded:
         model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
-        names = _names_asked_for(batch)
+        names = None if self.computes_all else _names_asked_for(batch)
         gathered_s = monotonic()
         if batch[0].key is None:
             rows = batch[0].rows
@@ -186,6 +188,7 @@ class Loaded:
             if self._buckets is not None and self._buckets.outputs:
                 outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
                 outputs.own_axes = self._buckets.outputs
+        outputs.inputs = inputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 

@@ -78,7 +78,8 @@ class LoadOptions:
 
     ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``has_lattice`` says
     whether runs are of the lattice's sizes only, None where that is so on a device that is not the CPU; ``preferred``
-    are more of its sizes. ``engines`` is the folder for what TensorRT builds.
+    are more of its sizes. ``engines`` is the folder for what TensorRT builds. ``all_outputs`` computes what no request
+    asked for too.
     """
 
     device: Device
@@ -90,6 +91,7 @@ class LoadOptions:
     has_lattice: bool | None = None
     preferred: tuple[int, ...] = ()
     engines: Path | None = None
+    all_outputs: bool = False
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
@@ -123,6 +125,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         lone=lone,
         sized=sized,
     )
+    loaded.computes_all = options.all_outputs
     give_back()
     return loaded
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 
 from mlserve.core.digests import canonical_json, digest_bytes, digest_file
 from mlserve.core.dtypes import DType
+from mlserve.core.files import replacing
 from mlserve.errors import InvalidInput, NotFound, Unsupported
 from mlserve.rows.capture_format import (
     OPEN_SUFFIX,
+    PARQUET_SUFFIX,
     SCHEMA_ID,
     SEALED_SUFFIX,
     Header,
@@ -32,7 +35,7 @@ from mlserve.rows.capture_format import (
 from mlserve.rows.frames import Frames
 from mlserve.rows.tables import Array, RawBatch
 
-PARQUET_SUFFIX = ".parquet"
+JOURNAL = ".compacting.json"
 SUFFIXES = (SEALED_SUFFIX, OPEN_SUFFIX, PARQUET_SUFFIX)
 _CAPTURE = b"mlserve.capture"
 _PARQUET_ROWS = 8192
@@ -44,9 +47,35 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise NotFound(f"no capture '{path}'")
-    found = [file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file()]
-    # What is being made has a name with a dot before it.
-    return sorted([file for file in found if not file.name.startswith(".")], key=lambda file: (file.name, str(file)))
+    found = {file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file()}
+    found = {file for file in found if not file.name.startswith(".")}  # what is being made
+    for file in path.rglob(JOURNAL):
+        journal = read_journal(file)
+        if journal is not None:
+            found -= {file.parent / name for name in journal.sources}
+            found |= {hidden for one, _ in journal.made if (hidden := file.parent / one).is_file()}
+    return sorted(found, key=lambda file: (file.name.lstrip("."), str(file)))
+
+
+class Journal(msgspec.Struct):
+    """A compaction of one folder that has all it makes: ``sources`` may go, each of ``made`` gets its second name."""
+
+    sources: list[str]
+    made: list[list[str]]
+
+
+def read_journal(path: Path) -> Journal | None:
+    """The journal at ``path``; None where it is gone again, or was never finished."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Journal)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def write_journal(folder: Path, journal: Journal) -> None:
+    """Have it on disk, whole. Raises InvalidInput where that cannot be."""
+    with replacing(folder / JOURNAL) as partial:
+        partial.write_bytes(msgspec.json.encode(journal))
 
 
 def digest_of(path: Path) -> str:
@@ -228,3 +257,23 @@ class _Tensors:
 def _numbers(column: pa.Array) -> Array:
     array: Array = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def from_row(batch: pa.RecordBatch, at: int, schema: pa.Schema) -> dict[str, Any]:
+    """Request ``at`` of ``batch`` as plain values: its columns, and ``inputs`` and ``outputs`` as nested lists by name.
+
+    A tensor that is not there is None. Numbers of small floats are those that they stand for.
+    """
+    row: dict[str, Any] = {
+        name: batch.column(name)[at].as_py() for name in batch.schema.names if "." not in name and name != "arrived_at"
+    }
+    row["arrived_at"] = np.datetime_as_string(
+        np.datetime64(batch.column("arrived_at")[at].value, "ns"), unit="us", timezone="UTC"
+    )
+    one = batch.slice(at, 1)
+    for role in ("input", "output"):
+        row[f"{role}s"] = {
+            name: tensors.one(0).tolist() if (tensors := _Tensors(one, role, name, dtype)).present[0] else None
+            for name, dtype in tensors_of(schema, role).items()
+        }
+    return row

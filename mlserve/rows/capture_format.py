@@ -28,6 +28,7 @@ SCHEMA_ID = "mlserve.capture/1"
 
 SEALED_SUFFIX = ".mlcap"
 OPEN_SUFFIX = ".mlcap.open"
+PARQUET_SUFFIX = ".parquet"
 
 
 class Kind(IntEnum):

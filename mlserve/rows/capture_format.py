@@ -138,6 +138,8 @@ def to_values(flat: np.ndarray[Any, Any], dtype: DType) -> pa.Array:
         return pa.array([_text(value) for value in flat.tolist()], pa.string())
     if dtype is DType.BOOL:
         return pa.array(flat)
+    if flat.dtype != dtype.numpy:
+        flat = flat.astype(dtype.numpy)
     return pa.array(flat.view(storage_type(dtype)))
 
 

@@ -54,23 +54,22 @@ class Frames:
         self.end = 0
 
     def __iter__(self) -> Iterator[Frame]:
+        size = self._file.seek(0, os.SEEK_END)  # what comes while it is read waits for the next time
         self._file.seek(0)
-        self.end = 0
-        size = os.fstat(self._file.fileno()).st_size if hasattr(self._file, "fileno") else None
-        number = 0
+        self.end = number = 0
         while (found := self._next(number, size)) is not None:
             self.end += HEAD_BYTES + len(found.payload)
             number += 1
             yield found
 
-    def _next(self, number: int, size: int | None) -> Frame | None:
+    def _next(self, number: int, size: int) -> Frame | None:
         head = self._file.read(HEAD_BYTES)
         if len(head) < HEAD_BYTES:
             return None
         magic, kind, length, written_number = _LEAD.unpack_from(head)
         if magic != MAGIC or written_number != number:
             return None
-        if size is not None and self.end + HEAD_BYTES + length > size:
+        if self.end + HEAD_BYTES + length > size:
             return None  # a damaged length must not make room for 4 GiB
         payload = self._file.read(length)
         (checksum,) = _CRC.unpack_from(head, _LEAD.size)

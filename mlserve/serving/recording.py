@@ -90,7 +90,7 @@ class Recorder:
             stage=_stage_of(loaded),
             rows=None if len(batch) == outcome.rows else [waiting.rows for waiting in batch],
         )
-        self._with_run(one, batch, outcome)
+        self._with_run(one, batch, outcome, computes_all=loaded.computes_all)
         self._keep(one)
 
     def note_shared(self, loaded: Loaded, request: InferRequest, arrived_s: float, answer: Answer | Exception) -> None:
@@ -118,7 +118,9 @@ class Recorder:
             source = self._sources[loaded] = Source(loaded.name, loaded.version, loaded.digest, view.signature)
         return source
 
-    def _with_run(self, one: Recorded, batch: Sequence[Waiting], outcome: BatchOutputs) -> None:
+    def _with_run(
+        self, one: Recorded, batch: Sequence[Waiting], outcome: BatchOutputs, *, computes_all: bool = False
+    ) -> None:
         """What all the same can be said of requests that are recorded together or each by itself."""
         timing = outcome.timing
         if timing is not None:
@@ -132,7 +134,7 @@ class Recorder:
             one.pinned = [request.version is not None for request in requests]
         if any([request.unit_key is not None for request in requests]):
             one.unit_keys = [self._hash(request.unit_key) for request in requests]
-        if any([request.outputs is not None for request in requests]):
+        if not computes_all and any([request.outputs is not None for request in requests]):
             one.asked = [request.outputs or None for request in requests]
         if any([waiting.first_row for waiting in batch]):
             one.first_rows = [waiting.first_row for waiting in batch]

@@ -37,7 +37,7 @@ def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
     Columns in ``text`` are kept as text where the format has no types of its own (CSV). Raises NotFound, and
     InvalidInput for an unknown suffix or a file that is empty, cut short or damaged.
     """
-    if is_capture(path):
+    if is_capture(path) and path.suffix.lower() not in SUFFIXES:
         from mlserve.rows.capture_file import CaptureTable
 
         return CaptureTable(path)

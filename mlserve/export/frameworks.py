@@ -26,8 +26,12 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
 )
 
 # Known without importing the framework: a scikit-learn file must not cost an import of torch.
-_BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch", ".ubj": "xgboost", ".lgb": "lightgbm"}
+_BY_SUFFIX = {".onnx": "onnx", ".ubj": "xgboost", ".lgb": "lightgbm"}
+_BY_SUFFIX |= dict.fromkeys((".pt2", ".pt", ".pth", ".ckpt", ".safetensors"), "torch")
 _BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+
+FROM_FACTORY = ("torch", "keras")
+"""Frameworks whose files may hold weights only, of a model that the user's code builds."""
 
 
 def framework_of_file(source: str) -> str | None:

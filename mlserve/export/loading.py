@@ -44,11 +44,6 @@ def _load_file(path: Path, *, allow_pickle: bool) -> Any:
                 hint="--allow-pickle if you trust where it comes from, or save it with skops.io.dump",
             )
         return _load_pickle(path)
-    if suffix in (".pt", ".pth"):
-        raise Unsupported(
-            f"'{path}' holds weights or a pickled module, not a program",
-            hint="save torch.export.export(…) as .pt2, or name a function that builds the module as module:attr",
-        )
     raise Unsupported(
         f"'{path}' is not a file that can be exported",
         hint=f"known are .onnx, .pt2, .ubj, .lgb, .skops, {', '.join(PICKLES)} and module:attr",

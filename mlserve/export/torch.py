@@ -26,6 +26,7 @@ from mlserve.export.torch_inputs import (
     with_enough_rows,
 )
 from mlserve.export.torch_loading import load_program
+from mlserve.export.torch_weights import WEIGHTS, module_of_weights
 
 MAX_EXAMPLE_ROWS = 8
 _TOOLS = ("torch", "onnxscript", "onnx", "onnxruntime", "onnxruntime-gpu")
@@ -33,9 +34,9 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TorchExporter:
-    """Modules (an instance, a class or a factory; with example inputs if it gives a pair) and ``.pt2`` files."""
+    """Modules (an instance, a class or a factory; with example inputs if it gives a pair), ``.pt2`` files, weights."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".pt2",)
+    suffixes: ClassVar[tuple[str, ...]] = (".pt2", *WEIGHTS)
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def convert(self, request: Request) -> Conversion:
@@ -44,9 +45,12 @@ class TorchExporter:
         Raises UsageError where example inputs are needed, InvalidInput for inputs that the module refuses or a program
         that torch cannot trace, Unsupported for outputs other than tensors.
         """
-        if request.loaded is None:
+        if request.loaded is None and request.made is None and Path(request.source).suffix.lower() == ".pt2":
             return _convert_program(request)
-        module, given = request.loaded if isinstance(request.loaded, tuple) else (request.loaded, None)
+        loaded = request.loaded
+        if loaded is None:
+            loaded = module_of_weights(Path(request.source), request.made, allow_pickle=request.allow_pickle)
+        module, given = loaded if isinstance(loaded, tuple) else (loaded, None)
         if not isinstance(module, torch.nn.Module):
             raise InvalidInput(f"'{request.source}' is a {type(module).__qualname__}, not a torch module")
         module = module.cpu().eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,20 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
         "lightgbm": Plugin(
             "mlserve.export.lightgbm:LightgbmExporter", needs=("lightgbm", "sklearn", "onnxmltools"), extra="boosting"
         ),
+        "keras": Plugin("mlserve.export.keras:KerasExporter", needs=("keras",), extra="keras"),
         "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
     },
 )
 
+# Keras settles on its backend when it is first imported, which the user's own code may do; TensorFlow, its default, is
+# seldom there. Whoever has said what it shall be is left alone.
+if importlib.util.find_spec("torch") is not None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+
 # Known without importing the framework: a scikit-learn file must not cost an import of torch.
-_BY_SUFFIX = {".onnx": "onnx", ".ubj": "xgboost", ".lgb": "lightgbm"}
+_BY_SUFFIX = {".onnx": "onnx", ".keras": "keras", ".ubj": "xgboost", ".lgb": "lightgbm"}
 _BY_SUFFIX |= dict.fromkeys((".pt2", ".pt", ".pth", ".ckpt", ".safetensors"), "torch")
-_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "keras": "keras", "xgboost": "xgboost", "lightgbm": "lightgbm"}
 
 FROM_FACTORY = ("torch", "keras")
 """Frameworks whose files may hold weights only, of a model that the user's code builds."""

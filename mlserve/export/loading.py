@@ -44,9 +44,15 @@ def _load_file(path: Path, *, allow_pickle: bool) -> Any:
                 hint="--allow-pickle if you trust where it comes from, or save it with skops.io.dump",
             )
         return _load_pickle(path)
+    if suffix in (".h5", ".hdf5"):
+        raise Unsupported(
+            f"'{path}' is of the format before Keras 3, or holds weights only",
+            hint="save the model as .keras; a .weights.h5 file needs --factory MODULE:FUNCTION that builds the model",
+        )
     raise Unsupported(
         f"'{path}' is not a file that can be exported",
-        hint=f"known are .onnx, .pt2, .ubj, .lgb, .skops, {', '.join(PICKLES)} and module:attr",
+        hint=f"known are .onnx, .pt2, .pt, .safetensors, .keras, .ubj, .lgb, .skops, {', '.join(PICKLES)}"
+        " and module:attr",
     )
 
 

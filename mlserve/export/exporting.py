@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlserve.core.digests import canonical_json, digest_file
+from mlserve.core.digests import canonical_json, digest_file, manifest_of
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
@@ -16,7 +16,7 @@ from mlserve.errors import NotFound, UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.export.declaring import declare_outputs
 from mlserve.export.exporter import Request
-from mlserve.export.frameworks import EXPORTERS, FROM_FACTORY, framework_of_file, framework_of_object
+from mlserve.export.frameworks import EXPORTERS, FROM_FACTORY, framework_of_file, framework_of_object, reads_itself
 from mlserve.export.loading import load_source
 from mlserve.export.parity import reasons
 from mlserve.export.proving import answers, inputs_of, measure, saved
@@ -138,8 +138,8 @@ def _request(
                 hint="leave out --factory",
             )
         return name, Request(source, None, table, roles, opset, axes, allow_pickle, made)
-    reads_itself = name is not None and Path(source).suffix.lower() in EXPORTERS[name].suffixes
-    loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)
+    is_read = name is not None and reads_itself(name, source)
+    loaded = None if is_read else load_source(source, allow_pickle=allow_pickle, folder=folder)
     request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
     return name or framework_of_object(loaded, source), request
 
@@ -159,4 +159,7 @@ def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
 
 def _source_digest(source: str) -> str | None:
     path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return manifest_of([(file.relative_to(path).as_posix(), file) for file in files]).digest
     return digest_file(path) if path.is_file() else None

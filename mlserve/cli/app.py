@@ -27,6 +27,7 @@ from mlserve.cli import (
     history,
     init,
     keys,
+    lineage,
     listing,
     policy,
     predict,
@@ -122,6 +123,7 @@ def commands() -> TyperGroup:
     _add(root, show.show, "mlserve show fraud@production")
     _add(root, diff.diff, "mlserve diff fraud:1 fraud:2")
     _add(root, history.history, "mlserve history fraud")
+    _add(root, lineage.lineage, "mlserve lineage fraud@production")
     _add(root, tag.tag, "mlserve tag fraud:2 team=risk reviewed=yes")
     _add(root, archive.archive, "mlserve archive fraud:1")
     _add(root, archive.unarchive, "mlserve unarchive fraud:1")

@@ -39,6 +39,7 @@ from mlserve.cli import (
     show,
     tag,
     top,
+    tune,
     withdraw,
 )
 from mlserve.cli.output import BROKEN_PIPE, unwritten
@@ -136,6 +137,7 @@ def commands() -> TyperGroup:
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
+    _add(root, tune.tune, "mlserve tune fraud:2 --slo p99=20ms --budget 60s")
     root.add_typer(_db(), name="db")
     group = typer.main.get_command(root)
     assert isinstance(group, TyperGroup)

@@ -21,6 +21,8 @@ def told(kind: str, figures: Mapping[str, Any], *, passed: bool | None = None) -
             return f"{quantized(figures)}{of}"
         case "accuracy" if {"name", "before", "after"} <= set(figures):
             return accuracy(figures)
+        case "tune" if {"lanes", "threads", "max_batch", "machine"} <= set(figures):
+            return tuned(figures)
     words = _WORDS if passed else (*_WORDS, "reason")
     return {key: value for key, value in figures.items() if isinstance(value, (bool, int, float)) or key in words}
 
@@ -57,6 +59,24 @@ def accuracy(figures: Mapping[str, Any]) -> str:
         notes.append(f"{_short(figures['max_drop'])} allowed")
     drop = f"{text}: drop {_short(figures['drop'])}"
     return f"{drop} ({', '.join(notes)})" if notes else drop
+
+
+def tuned(figures: Mapping[str, Any]) -> str:
+    """What ``tune`` found, and where.
+
+    >>> machine = {"cpu": "EPYC", "cores": 2, "provider": "CPUExecutionProvider", "onnxruntime": "1.31.1"}
+    >>> tuned({"lanes": 1, "threads": 2, "max_batch": 8, "better": True, "gain": 1.2, "machine": machine})
+    'lanes 1, threads 2, max_batch 8: 1.20× the default (EPYC, 2 cores, CPUExecutionProvider, onnxruntime 1.31.1)'
+    """
+    named = ", ".join(f"{name} {figures[name]}" for name in ("lanes", "threads", "max_batch"))
+    hold = f", max_delay_ms {_short(figures['max_delay_ms'])}" if figures.get("max_delay_ms") else ""
+    machine, gain = figures["machine"], figures.get("gain")
+    gained = f"{gain:.2f}× the default" if isinstance(gain, (int, float)) else "better than the default"
+    verdict = gained if figures.get("better") else "the default, which nothing beat"
+    if not isinstance(machine, Mapping):
+        return f"{named}{hold}: {verdict}"
+    where = f"{machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('provider')}"
+    return f"{named}{hold}: {verdict} ({where}, onnxruntime {machine.get('onnxruntime')})"
 
 
 def how_made(made: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -27,6 +27,7 @@ from mlserve.cli import (
     history,
     init,
     keys,
+    lineage,
     listing,
     policy,
     predict,
@@ -39,6 +40,7 @@ from mlserve.cli import (
     tag,
     top,
     traffic,
+    tune,
     withdraw,
 )
 from mlserve.cli.output import BROKEN_PIPE, unwritten
@@ -123,6 +125,7 @@ def commands() -> TyperGroup:
     _add(root, show.show, "mlserve show fraud@production")
     _add(root, diff.diff, "mlserve diff fraud:1 fraud:2")
     _add(root, history.history, "mlserve history fraud")
+    _add(root, lineage.lineage, "mlserve lineage fraud@production")
     _add(root, tag.tag, "mlserve tag fraud:2 team=risk reviewed=yes")
     _add(root, archive.archive, "mlserve archive fraud:1")
     _add(root, archive.unarchive, "mlserve unarchive fraud:1")
@@ -136,6 +139,7 @@ def commands() -> TyperGroup:
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
+    _add(root, tune.tune, "mlserve tune fraud:2 --slo p99=20ms --budget 60s")
     root.add_typer(_db(), name="db")
     group = typer.main.get_command(root)
     assert isinstance(group, TyperGroup)

@@ -36,7 +36,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: Device = "auto"
     workers: Positive = 1
     max_batch: Positive | None = None
-    max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    lanes: Positive | None = None
+    threads: Positive | None = None
+    tuned: Literal["auto", "off"] = "auto"
     preferred_batches: tuple[Positive, ...] = ()
     max_queue_rows: Positive = 8192
     length_buckets: Buckets = "auto"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlserve.core.settings import ServeSettings
 from mlserve.core.slo import Slo, parse_slo
 from mlserve.errors import InvalidConfig, MlserveError, Unavailable, UsageError
-from mlserve.runtime.threads import plan_for_throughput, usable_cores
+from mlserve.runtime.threads import usable_cores
 from mlserve.serving.accesslog import AccessLog
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Events
@@ -23,10 +23,11 @@ from mlserve.serving.following import Follower, Upstream
 from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import limits_of
 from mlserve.serving.lanes import Lanes
-from mlserve.serving.loading import LoadOptions, Wanted, load_version
+from mlserve.serving.loading import Wanted, load_version
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
+from mlserve.serving.options import options_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.security.access import Access, manages
 from mlserve.serving.security.tls import grpc_credentials, renew, server_context, tls_files
@@ -76,21 +77,11 @@ class Parts:
         seat: Seat | None = None,
     ) -> None:
         cores = usable_cores()
-        plan = plan_for_throughput(cores if seat is None else seat.share_of(cores))
+        options = options_of(settings, cores if seat is None else seat.share_of(cores))
         self._seat = seat
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
-        self.lanes = Lanes(plan.lanes, loop)
-        options = LoadOptions(
-            settings.device,
-            plan,
-            settings.max_batch,
-            settings.warmup_s,
-            length_buckets=settings.length_buckets,
-            lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
-            preferred=settings.preferred_batches,
-            all_outputs=settings.capture is not None and settings.capture_all_outputs,
-        )
+        self.lanes = Lanes(options.threads.lanes, loop)
         self.recorder = _recorder(settings, loop)
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
@@ -116,7 +107,7 @@ class Parts:
             self.lanes,
             loop,
             max_queue_rows=settings.max_queue_rows,
-            max_delay_s=settings.max_delay_ms / 1e3,
+            max_delay_s=(settings.max_delay_ms or 0.0) / 1e3,
             preferred_rows=settings.preferred_batches,
             timeout_s=None if settings.request_timeout_ms is None else settings.request_timeout_ms / 1e3,
             slo=objective_of(settings),

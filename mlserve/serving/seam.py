@@ -77,8 +77,8 @@ class ModelView(msgspec.Struct):
     that have any. ``padding`` is how exactly rows filled up to a common length are answered ("exact", "close"), or why
     none is filled up; empty where rows have no length. ``lone_session`` is how exactly a second session with all cores
     answers ("exact"), or why there is none; empty where none was looked for. ``cuda_graphs`` says whether launches on a
-    GPU are captured, or why not; empty without one. ``cache`` is for the front ends: the
-    constant parts of answers, kept as long as the version is.
+    GPU are captured, or why not; empty without one. ``tuned`` is what a profile of ``tune`` decided; empty where none
+    did. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
     """
 
     name: str
@@ -94,6 +94,7 @@ class ModelView(msgspec.Struct):
     padding: str = ""
     lone_session: str = ""
     cuda_graphs: str = ""
+    tuned: str = ""
     providers: tuple[str, ...] = ()
     max_rows: int = 1
     labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
+from mlserve.quantize.calibration import Calibration, RangeRule
 from mlserve.quantize.census import take_census
 from mlserve.quantize.gate import Demands, Measured, judge
 from mlserve.quantize.methods import QUANTIZERS
-from mlserve.quantize.quantizer import Quantized, Quantizer, Target
+from mlserve.quantize.quantizer import CalibratingQuantizer, Quantized, Quantizer, Target
 from mlserve.quantize.reporting import QuantizeReport, evidence_of
 from mlserve.quantize.trial import try_both
 from mlserve.rows.reading import Roles, open_rows
@@ -39,6 +41,8 @@ def quantize(
     method: str,
     evaluate: Path | None = None,
     calibrate: Path | None = None,
+    calibration: RangeRule = _DEFAULTS.calibration,
+    calibration_rows: int = _DEFAULTS.calibration_rows,
     metric: str = _DEFAULTS.metric,
     max_drop: float = _DEFAULTS.max_drop,
     min_speedup: float | None = _DEFAULTS.min_speedup,
@@ -55,23 +59,25 @@ def quantize(
 
     ``method`` is a name in ``methods.QUANTIZERS``. ``metric`` is taken on the rows of ``evaluate``, for the original
     and for the new file as saved; it may fall by ``max_drop``, absolute, in its own units (with ``confident``, the
-    upper bound of the fall's interval is judged). ``calibrate`` is for methods that calibrate. ``force`` writes against
-    the gate, and the evidence says so.
+    upper bound of the fall's interval is judged). ``calibrate`` is for methods that calibrate: at most
+    ``calibration_rows`` of it, which become ranges by the rule ``calibration``. ``force`` writes against the gate, and
+    the evidence says so.
 
     Raises NotFound, UsageError, MissingExtra, InvalidInput, Unsupported; a refusal is a report, not an error.
     """
     metric_named(metric)
-    quantizer, demands, tools = (
-        QUANTIZERS.chosen(method)(),
-        Demands(max_drop, min_speedup, confident),
-        tool_versions(*_TOOLS),
-    )
+    quantizer: Quantizer = QUANTIZERS.chosen(method)()
+    demands, tools = Demands(max_drop, min_speedup, confident), tool_versions(*_TOOLS)
     document = load_graph(model, weights=False)
-    rows = None
-    if evaluate is not None:
-        rows = open_rows(evaluate, read_signature(document), roles=roles or Roles(), ignore_extra=ignore_extra)
+    opened = partial(open_rows, signature=read_signature(document), roles=roles or Roles(), ignore_extra=ignore_extra)
+    rows = None if evaluate is None else opened(evaluate)
     parent = read_manifest(model)
-    notes = () if calibrate is None else (f"{method} needs no calibration data; --calibrate was not read",)
+    notes: tuple[str, ...] = ()
+    if isinstance(quantizer, CalibratingQuantizer):
+        if calibrate is not None:
+            quantizer = quantizer.calibrated_on(Calibration(opened(calibrate), calibration, calibration_rows))
+    elif calibrate is not None:
+        notes = (f"{method} needs no calibration data; --calibrate was not read",)
     objections = tuple(quantizer.objections(take_census(document), target))
     if objections and not force:
         return QuantizeReport(None, method, 1.0, 1.0, None, False, objections, notes, parent=parent.digest, tools=tools)

@@ -21,9 +21,9 @@ from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
 from mlserve.quantize import quantizing, trial
 from mlserve.quantize.census import take_census
-from mlserve.quantize.int8_dynamic import _prepare, _quiet
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
+from mlserve.quantize.preparing import prepare, quiet
 from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.quantizing import quantize
 from mlserve.quantize.reporting import QuantizeReport
@@ -32,12 +32,6 @@ from tests import models
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FEATURES = 64
 ROWS = np.random.default_rng(1).normal(size=(120, FEATURES)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A setting of the measuring time, not a stand-in: models are still run and timed."""
-    monkeypatch.setattr(trial, "LATENCY_BUDGET_S", 0.01)
 
 
 @pytest.fixture
@@ -263,8 +257,8 @@ def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(mode
 
     prepared, quantized = tmp_path / "prepared.onnx", tmp_path / "quantized.onnx"
 
-    is_large = _prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
-    with _quiet():
+    is_large = prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
+    with quiet():
         quantize_dynamic(prepared, quantized, use_external_data_format=is_large)
 
     assert is_large

@@ -16,8 +16,10 @@ from mlserve.quantize.census import Census
 from mlserve.quantize.histogram import ActivationHistogram
 from mlserve.quantize.observing import observe
 from mlserve.quantize.preparing import prepare, quiet, tools_errors
-from mlserve.quantize.quantizer import Calibrated, Quantized, Target
+from mlserve.quantize.quantizer import Calibrated, Quantized
 from mlserve.quantize.ranges import range_of
+from mlserve.quantize.targets import Target, unsuited
+from mlserve.runtime.processor import read_processor
 
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -26,6 +28,10 @@ WEIGHTED = ("Conv", "MatMul", "Gemm")
 
 FOLLOWING = ("Relu", "Clip", "MaxPool")
 """After one of ``WEIGHTED`` these lose nothing in INT8, and between two of them keep the values in it."""
+
+NO_VNNI = (
+    "this CPU has no instruction for INT8 (VNNI): speed and accuracy are measured here, and are better where it has"
+)
 
 # TensorRT wants symmetric pairs, one for each reader, biases in FP32, and folds activations itself.
 # Source: ONNX Runtime's TensorRT examples of quantization.
@@ -47,12 +53,7 @@ class Int8:
         return Int8(calibration)
 
     def objections(self, census: Census, target: Target) -> list[str]:
-        reasons = []
-        if target == "cuda":
-            reasons.append(
-                "static INT8 is slower on cuda: ONNX Runtime has no CUDA kernel for QLinearConv and QLinearMatMul, so "
-                "it computes in FP32 after all; --to fp16 suits a GPU, and --target tensorrt runs static INT8"
-            )
+        reasons = unsuited("int8", target)
         if not census.matrix_bytes + census.conv_bytes:
             trees = "; its weights are attributes of ai.onnx.ml operators" if census.ml_nodes else ""
             reasons.append(f"of the weights that static INT8 makes smaller (Conv, MatMul, Gemm) it has none{trees}")
@@ -83,7 +84,8 @@ class Int8:
         }
         with tools_errors(source), quiet():
             model = _quantized(prepared, folder, chosen, ranges, target, is_large=is_large)
-        return Quantized(model, options, calibrated=Calibrated(prepared, ranges))
+        notes = (NO_VNNI,) if target == "cpu" and read_processor().has_vnni is False else ()
+        return Quantized(model, options, notes, Calibrated(prepared, ranges))
 
 
 def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:

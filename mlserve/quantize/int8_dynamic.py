@@ -10,7 +10,8 @@ import onnx
 from mlserve.graph.document import load_graph
 from mlserve.quantize.census import Census
 from mlserve.quantize.preparing import prepare, quiet, tools_errors
-from mlserve.quantize.quantizer import Quantized, Target
+from mlserve.quantize.quantizer import Quantized
+from mlserve.quantize.targets import Target, unsuited
 
 # Never Conv: ConvInteger is several times slower than FP32 on a CPU (onnxruntime#12854).
 OPERATORS = ("MatMul", "Gemm", "Gather")
@@ -24,12 +25,7 @@ class Int8Dynamic:
     """A quarter of the size and about twice the speed for transformers on a CPU; needs no calibration."""
 
     def objections(self, census: Census, target: Target) -> list[str]:
-        reasons = []
-        if target != "cpu":
-            reasons.append(
-                f"dynamic INT8 is slower on {target}: ONNX Runtime has no CUDA kernel for DynamicQuantizeLinear, "
-                "so every such layer goes through the CPU; --to fp16 suits a GPU"
-            )
+        reasons = unsuited("int8-dynamic", target)
         if not census.matrix_bytes + census.table_bytes:
             what = "only convolutions, which are slower in dynamic INT8" if census.conv_bytes else "none"
             trees = "; its weights are attributes of ai.onnx.ml operators" if census.ml_nodes else ""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import onnx
 
 from mlserve.quantize.calibration import Calibration
 from mlserve.quantize.census import Census
+from mlserve.quantize.targets import Target
 
-Target = Literal["cpu", "cuda", "tensorrt"]
+__all__ = ["Calibrated", "CalibratingQuantizer", "Quantized", "Quantizer", "Target"]
 
 
 @dataclass(frozen=True, slots=True)

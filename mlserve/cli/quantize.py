@@ -40,7 +40,12 @@ def quantize(
     ] = None,
     evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="What to judge by: accuracy, f1, auc, log_loss, rmse, mae, ndcg[@K] of labels; agreement, cosine, "
+            "neighbours[@K] of the original's answers; or module:function. Default is the setting quantize.metric.",
+        ),
     ] = None,
     max_drop: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="The metric may fall by this, in its own units.")

@@ -21,7 +21,7 @@ from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
 from mlserve.quantize.calibration import Calibration, RangeRule
-from mlserve.quantize.census import take_census
+from mlserve.quantize.census import take_census, too_small
 from mlserve.quantize.coverage import Coverage, measure_coverage
 from mlserve.quantize.finding import calibration_found, data_of
 from mlserve.quantize.gate import Demands, Measured, judge
@@ -83,7 +83,8 @@ def quantize(
         sample = Calibration(opened(calibrate), calibration, calibration_rows)
         quantizer = quantizer.calibrated_on(sample)
     parent = read_manifest(model)
-    objections = tuple(quantizer.objections(take_census(document), target))
+    census = take_census(document)
+    objections = (*too_small(census), *quantizer.objections(census, target))
     if objections and not force:
         return QuantizeReport(None, method, 1.0, 1.0, None, False, objections, notes, parent=parent.digest, tools=tools)
     evaluation = None if rows is None else hold_out(rows, sample)

@@ -181,13 +181,29 @@ def test_trees_are_not_worth_quantizing(method: str) -> None:
     assert (report.size_ratio, report.speedup, report.metric) == (1.0, 1.0, None)
 
 
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+def test_a_tiny_model_is_refused_before_anything_is_measured(method: str) -> None:
+    report = run(models.saved(models.regressor(), Path("tiny.onnx")), method)
+
+    assert report.output is None
+    assert report.reasons == ("its weights are 20 bytes in all, too few for any method to gain",)
+    assert report.latency == ()
+
+
+def test_a_tiny_model_is_made_smaller_by_force() -> None:
+    report = run(models.saved(models.classifier(), Path("tiny.onnx")), "fp16", force=True)
+
+    assert report.is_forced
+    assert "too few for any method" in report.reasons[0]
+
+
 def convolution() -> onnx.ModelProto:
-    kernel = np.ones((4, 3, 3, 3), np.float32)
+    kernel = np.ones((64, 3, 3, 3), np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])],
         "conv",
         [helper.make_tensor_value_info("x", 1, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", 1, ["batch", 4, 6, 6])],
+        [helper.make_tensor_value_info("y", 1, ["batch", 64, 6, 6])],
         [numpy_helper.from_array(kernel, "w")],
     )
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
@@ -302,7 +318,7 @@ def test_what_cannot_be_done_is_an_error(
 
 
 def test_a_graph_that_the_tools_cannot_follow_is_unsupported() -> None:
-    model = models.regressor()
+    model = models.classifier(FEATURES, 3, hidden=128)
     model.graph.initializer[0].raw_data = b"short"
     models.saved(model, Path("odd.onnx"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_WORDS = ("exactness", "provider", "metric", "method", "framework")
+_WORDS = ("exactness", "provider", "metric", "method", "framework", "rule", "layers", "cpu", "cpu_flags")
 """Figures of a word or two; longer texts are for --json."""
 
 

@@ -21,9 +21,9 @@ from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
 from mlserve.quantize import quantizing, trial
 from mlserve.quantize.census import take_census
-from mlserve.quantize.int8_dynamic import _prepare, _quiet
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
+from mlserve.quantize.preparing import prepare, quiet
 from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.quantizing import quantize
 from mlserve.quantize.reporting import QuantizeReport
@@ -32,12 +32,6 @@ from tests import models
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FEATURES = 64
 ROWS = np.random.default_rng(1).normal(size=(120, FEATURES)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A setting of the measuring time, not a stand-in: models are still run and timed."""
-    monkeypatch.setattr(trial, "LATENCY_BUDGET_S", 0.01)
 
 
 @pytest.fixture
@@ -187,13 +181,29 @@ def test_trees_are_not_worth_quantizing(method: str) -> None:
     assert (report.size_ratio, report.speedup, report.metric) == (1.0, 1.0, None)
 
 
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+def test_a_tiny_model_is_refused_before_anything_is_measured(method: str) -> None:
+    report = run(models.saved(models.regressor(), Path("tiny.onnx")), method)
+
+    assert report.output is None
+    assert report.reasons == ("its weights are 20 bytes in all, too few for any method to gain",)
+    assert report.latency == ()
+
+
+def test_a_tiny_model_is_made_smaller_by_force() -> None:
+    report = run(models.saved(models.classifier(), Path("tiny.onnx")), "fp16", force=True)
+
+    assert report.is_forced
+    assert "too few for any method" in report.reasons[0]
+
+
 def convolution() -> onnx.ModelProto:
-    kernel = np.ones((4, 3, 3, 3), np.float32)
+    kernel = np.ones((64, 3, 3, 3), np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])],
         "conv",
         [helper.make_tensor_value_info("x", 1, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", 1, ["batch", 4, 6, 6])],
+        [helper.make_tensor_value_info("y", 1, ["batch", 64, 6, 6])],
         [numpy_helper.from_array(kernel, "w")],
     )
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
@@ -263,8 +273,8 @@ def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(mode
 
     prepared, quantized = tmp_path / "prepared.onnx", tmp_path / "quantized.onnx"
 
-    is_large = _prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
-    with _quiet():
+    is_large = prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
+    with quiet():
         quantize_dynamic(prepared, quantized, use_external_data_format=is_large)
 
     assert is_large
@@ -308,7 +318,7 @@ def test_what_cannot_be_done_is_an_error(
 
 
 def test_a_graph_that_the_tools_cannot_follow_is_unsupported() -> None:
-    model = models.regressor()
+    model = models.classifier(FEATURES, 3, hidden=128)
     model.graph.initializer[0].raw_data = b"short"
     models.saved(model, Path("odd.onnx"))
 

@@ -30,7 +30,7 @@ def quantize(
         str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
-    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic.")],
+    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16, int8-dynamic, int8-weights or int4-weights.")],
     evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")

@@ -50,7 +50,7 @@ def show(
 
 
 _APART = ("name", "version", "signature", "files", "evidence", "load_failures")
-_WORDS = ("exactness", "provider", "metric", "method", "framework")
+_WORDS = ("exactness", "provider", "metric", "method", "framework", "rule", "layers", "cpu", "cpu_flags")
 """Figures of a word or two; longer texts are for --json."""
 
 

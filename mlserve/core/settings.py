@@ -90,6 +90,8 @@ class QuantizeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_speedup: Annotated[float, msgspec.Meta(ge=0)] | None = None
     metric: str = "agreement"
     target: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    calibration_rows: Positive = 512
 
 
 class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

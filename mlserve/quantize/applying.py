@@ -1,4 +1,4 @@
-"""A plan applied to a graph: the named layers computed as it says, everything else as it was."""
+"""A choice of kinds applied to a graph: the named layers computed as it says, everything else as it was."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from onnx import helper, numpy_helper
 from mlserve.graph.document import load_graph
 from mlserve.graph.walking import nodes
 from mlserve.quantize.blocks import Bits, to_blocks, to_channels
-from mlserve.quantize.plan import Kind, Layer, Plan, layers_of, name_nodes, uniform
+from mlserve.quantize.layers import Choice, Kind, Layer, layers_of, name_nodes, uniform
 from mlserve.quantize.preparing import prepare, quiet, tools_errors
-from mlserve.quantize.quantizer import Target
+from mlserve.quantize.targets import Target
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,7 +32,7 @@ _BITS: dict[Kind, Bits] = {Kind.W8: 8, Kind.W4: 4}
 
 @dataclass(slots=True)
 class _Made:
-    """What replaces the planned nodes: nodes by the name of the one they replace, and the tensors that they read."""
+    """What replaces the chosen nodes: nodes by the name of the one they replace, and the tensors that they read."""
 
     nodes: dict[str, list[onnx.NodeProto]] = field(default_factory=dict)
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def prepared_graph(source: Path, folder: Path) -> onnx.ModelProto:
 
 
 class Workbench:
-    """A graph on which plans are tried one after the other; what was made of a weight once is kept for the next.
+    """A graph on which choices are tried one after the other; what was made of a weight once is kept for the next.
 
     ``model`` is left as it was, but for the names that its nodes may get.
     """
@@ -69,13 +69,13 @@ class Workbench:
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._kept: dict[tuple[str, str, bool], tuple[Array, Array]] = {}
 
-    def apply(self, plan: Plan) -> onnx.ModelProto:
-        """A new graph by ``plan``. A weight that would not become smaller stays as it is.
+    def apply(self, choice: Choice) -> onnx.ModelProto:
+        """A new graph by ``choice``. A weight that would not become smaller stays as it is.
 
         Raises KeyError for a name that is no layer of this graph.
         """
         layers = {layer.name: layer for layer in self.layers}
-        chosen = {name: (layers[name], kind) for name, kind in plan.items() if kind is not Kind.FP32}
+        chosen = {name: (layers[name], kind) for name, kind in choice.items() if kind is not Kind.FP32}
         made = _Made()
         for node in self.model.graph.node:
             if node.name in chosen:
@@ -106,7 +106,7 @@ class Workbench:
             if form == "int8":
                 self._kept[key] = to_channels(np.ascontiguousarray(values.T) if is_turned else values)
             else:
-                bits: Bits = 4 if form.startswith("w4") else 8
+                bits: Bits = 4 if form.startswith("int4") else 8
                 rows = values if layer.is_table or is_turned else values.T
                 made = to_blocks(rows, bits=bits, size=_table_block(layer, bits) if layer.is_table else BLOCK)
                 codes = made.codes
@@ -124,7 +124,7 @@ def _fits(layer: Layer, kind: Kind) -> bool:
 def _form(layer: Layer, kind: Kind) -> str:
     """How the weight is stored, which is part of its new name: the same one may serve several layers."""
     if layer.is_table:
-        return "w4-table" if kind is Kind.W4 else "w8-table"
+        return f"{kind if kind is Kind.W4 else Kind.W8}-table"
     return "int8" if kind is Kind.INT8_DYNAMIC else str(kind)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mlserve.quantize.applying import apply_everywhere
 from mlserve.quantize.census import Census
-from mlserve.quantize.plan import OPERATORS, Kind
-from mlserve.quantize.quantizer import Quantized, Target
+from mlserve.quantize.layers import OPERATORS, Kind
+from mlserve.quantize.quantizer import Quantized
+from mlserve.quantize.targets import Target, unsuited
 
 ROWS_ARE_BOUND = (
     "activations are scaled by the largest in the batch, so a row's answer depends a little on its neighbours"
@@ -18,12 +19,7 @@ class Int8Dynamic:
     """A quarter of the size and about twice the speed for transformers on a CPU; needs no calibration."""
 
     def objections(self, census: Census, target: Target) -> list[str]:
-        reasons = []
-        if target != "cpu":
-            reasons.append(
-                f"dynamic INT8 is slower on {target}: ONNX Runtime has no CUDA kernel for DynamicQuantizeLinear, "
-                "so every such layer goes through the CPU; --to fp16 suits a GPU"
-            )
+        reasons = unsuited("int8-dynamic", target)
         if not census.matrix_bytes + census.table_bytes:
             what = "only convolutions, which are slower in dynamic INT8" if census.conv_bytes else "none"
             trees = "; its weights are attributes of ai.onnx.ml operators" if census.ml_nodes else ""

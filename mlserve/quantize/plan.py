@@ -1,92 +1,73 @@
-"""What becomes of each layer of a graph: a value that says so, and the layers there are to decide about. Pure."""
+"""What became of each layer: the precision that every node with a weight is left with, read from the graph itself."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 
 import onnx
 
-OPERATORS = ("MatMul", "Gemm", "Gather")
+from mlserve.graph.walking import graphs
+
+Plan = Mapping[str, str]
+
+_FLOATS: Mapping[int, str] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+    onnx.TensorProto.DOUBLE: "fp64",
+}
+_BYTES = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+_DYNAMIC = frozenset({"MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"})
+_WEIGHT_AT = {"Conv": 1, "ConvTranspose": 1, "MatMul": 1, "Gemm": 1, "Gather": 0}
 
 
-class Kind(StrEnum):
-    """How a layer computes.
+def plan_of(model: onnx.ModelProto) -> dict[str, str]:
+    """The precision of each layer that has a weight, by its node's name (its first output's, where it has none).
 
-    ``int8-dynamic``: weights INT8 per channel, activations quantized as they come. ``int8``: both INT8, ranges fixed by
-    calibration. ``w8``, ``w4``: weights in blocks of 8 or 4 bits. ``fp32``: as it was. Tables of Gather compute
-    nothing: each kind but ``fp32`` and ``w4`` stores them as 8-bit blocks.
+    ``fp32``, ``fp16``…; ``int8`` with fixed ranges, ``int8-dynamic`` with activations quantized as they come,
+    ``intN-weights`` where only the weight is smaller.
     """
-
-    INT8_DYNAMIC = "int8-dynamic"
-    INT8 = "int8"
-    W8 = "w8"
-    W4 = "w4"
-    FP32 = "fp32"
-
-
-Plan = Mapping[str, Kind]
-"""The kind of each layer by its node's name; a layer that is not named stays as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A node that multiplies by a matrix, or looks rows of a table up: its name, operator, and weight (rows, width)."""
-
-    name: str
-    operator: str
-    weight: str
-    rows: int
-    width: int
-
-    @property
-    def weight_bytes(self) -> int:
-        """In FP32."""
-        return 4 * self.rows * self.width
-
-    @property
-    def is_table(self) -> bool:
-        return self.operator == "Gather"
+    plan = {}
+    for graph in graphs(model):
+        held = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) >= 2}
+        made_by = {output: node for node in graph.node for output in node.output}
+        for node in graph.node:
+            precision = _precision(node, held, made_by)
+            if precision is not None:
+                plan[node.name or node.output[0]] = precision
+    return plan
 
 
-def name_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` itself, in which every node of the main graph now has a name of its own."""
-    held = Counter(node.name for node in model.graph.node)
-    for number, node in enumerate(model.graph.node):
-        if not node.name or held[node.name] > 1:
-            node.name = f"{node.op_type}_{number}"
-            held[node.name] += 1
-    return model
+def summary(plan: Plan) -> dict[str, int]:
+    """How many layers have each precision, most first.
+
+    >>> summary({"a": "int8", "b": "fp32", "c": "int8"})
+    {'int8': 2, 'fp32': 1}
+    """
+    return dict(Counter(plan.values()).most_common())
 
 
-def layers_of(model: onnx.ModelProto) -> list[Layer]:
-    """The layers of the main graph that a plan can decide about, in graph order; their nodes must have names."""
-    matrices = {
-        tensor.name: (tensor.dims[0], tensor.dims[1])
-        for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-    }
-    found = []
-    for node in model.graph.node:
-        place = 0 if node.op_type == "Gather" else 1
-        if node.domain or node.op_type not in OPERATORS or len(node.input) <= place:
-            continue
-        if node.input[place] in matrices and _is_plain(node):
-            weight = node.input[place]
-            found.append(Layer(node.name, node.op_type, weight, *matrices[weight]))
-    return found
-
-
-def uniform(layers: Iterable[Layer], kind: Kind) -> dict[str, Kind]:
-    """The plan by which all ``layers`` become ``kind``."""
-    return {layer.name: kind for layer in layers}
-
-
-def _is_plain(node: onnx.NodeProto) -> bool:
-    """Whether ``node`` does no more than multiply, add, or look rows up: alpha, beta and the axes are the usual."""
-    held = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-    if node.op_type == "Gather":
-        return bool(held.get("axis", 0) == 0)
-    return not held.get("transA", 0) and held.get("alpha", 1.0) == 1.0 and held.get("beta", 1.0) == 1.0
+def _precision(
+    node: onnx.NodeProto, held: Mapping[str, onnx.TensorProto], made_by: Mapping[str, onnx.NodeProto]
+) -> str | None:
+    if node.op_type in _DYNAMIC:
+        return "int8-dynamic"
+    if node.op_type in ("MatMulNBits", "GatherBlockQuantized"):
+        bits = next((attribute.i for attribute in node.attribute if attribute.name == "bits"), 4)
+        return f"int{bits}-weights"
+    place = _WEIGHT_AT.get(node.op_type)
+    if place is None or node.domain or len(node.input) <= place:
+        return None
+    weight = node.input[place]
+    if weight in held:
+        # An embedding table's rows are dequantized after they are gathered.
+        if node.op_type == "Gather" and held[weight].data_type in _BYTES:
+            return "int8-weights"
+        return _FLOATS.get(held[weight].data_type)
+    source = made_by.get(weight)
+    if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in held:
+        return None
+    values = node.input[0] if place else ""
+    is_fixed = values in made_by and made_by[values].op_type == "DequantizeLinear"
+    return "int8" if is_fixed else "int8-weights"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mlserve.quantize.applying import BLOCK, apply_everywhere
 from mlserve.quantize.census import Census
-from mlserve.quantize.plan import Kind
-from mlserve.quantize.quantizer import Quantized, Target
+from mlserve.quantize.layers import Kind
+from mlserve.quantize.quantizer import Quantized
+from mlserve.quantize.targets import Target, unsuited
 
 
 class WeightsOnly:
@@ -17,9 +18,7 @@ class WeightsOnly:
         self._kind = kind
 
     def objections(self, census: Census, target: Target) -> list[str]:
-        reasons = []
-        if target == "tensorrt":
-            reasons.append("TensorRT knows no MatMulNBits, so every such layer would leave it; --to fp16 suits it")
+        reasons = unsuited(self._kind, target)
         if not census.matrix_bytes + census.table_bytes:
             what = "only convolutions" if census.conv_bytes else "none"
             trees = "; its weights are attributes of ai.onnx.ml operators" if census.ml_nodes else ""

@@ -94,6 +94,11 @@ class Rows:
         """How many rows there are, where the file says so before it is read."""
         return self._table.total_rows
 
+    @property
+    def has_fixed_rows(self) -> bool:
+        """Whether the model takes exactly so many rows in a call, so that batches cannot be cut."""
+        return _fixed_rows(self.signature) is not None
+
     def batches(self, rows: int = 1024) -> Iterator[RowBatch]:
         """The rows in order, ``rows`` at a time, the last batch being shorter.
 

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from mlserve.graph.document import check_graph
 from mlserve.quantize.applying import BLOCK, Workbench
 from mlserve.quantize.blocks import to_blocks
-from mlserve.quantize.plan import Kind, layers_of, uniform
+from mlserve.quantize.layers import Kind, layers_of, uniform
 
 RNG = np.random.default_rng(7)
 WIDTH = 72
@@ -124,7 +124,10 @@ def test_a_weight_that_two_layers_read_stays_for_the_one_that_is_not_planned() -
     one, both = bench.apply({"first": Kind.W8}), bench.apply({"first": Kind.W8, "second": Kind.W8})
 
     assert "w1" in untouched(one)
-    assert [t.name for t in both.graph.initializer if t.name.startswith("w1")] == ["w1/w8", "w1/w8/scales"]
+    assert [t.name for t in both.graph.initializer if t.name.startswith("w1")] == [
+        "w1/int8-weights",
+        "w1/int8-weights/scales",
+    ]
 
 
 def test_a_weight_too_small_to_gain_stays() -> None:

@@ -30,7 +30,9 @@ def quantize(
         str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
-    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16, int8 or int8-dynamic.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="METHOD", help="fp16, int8, int8-dynamic, int8-weights or int4-weights.")
+    ],
     calibrate: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Rows to see the model at work on, for int8.")
     ] = None,

@@ -70,8 +70,7 @@ def train(folder: Path, shape: Shape, *, steps: int, seed: int = 0) -> Trained:
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more of them wait for each other, in a model this small
+    torch.set_num_threads(1)  # for good: more of them wait for each other, in models this small
     model.train()
     for _ in range(steps):
         starts = torch.randint(0, len(tokens) - WINDOW, (16,), generator=generator)
@@ -82,7 +81,6 @@ def train(folder: Path, shape: Shape, *, steps: int, seed: int = 0) -> Trained:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    torch.set_num_threads(threads)
     save(folder, model, tokenizer)
     return Trained(folder, held_out)
 

@@ -35,6 +35,13 @@ class Package:
     left_out: tuple[str, ...]
 
 
+def checkpoint_folder(path: Path) -> Path | None:
+    """The folder of the checkpoint that ``path`` names, itself or by its ``config.json``; None for other files."""
+    if path.is_dir():
+        return path
+    return path.parent if path.name == CONFIG_FILE else None
+
+
 def checkpoint_files(folder: Path) -> Package:
     """The files that make up the checkpoint in ``folder``.
 

@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An .onnx file, a checkpoint folder, or a ref.", autocompletion=complete_ref
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
-    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic.")],
-    evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic; of checkpoints bnb-int8 or bnb-nf4.")
+    ],
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by; for checkpoints text.")
+    ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
     ] = None,
@@ -102,9 +109,13 @@ def quantize(
         out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
+        for line in report.lines():
+            out.detail(line)
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
+    for line in report.lines():
+        out.detail(line)
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
 

@@ -12,5 +12,5 @@ QUANTIZERS: Registry[type[Quantizer]] = Registry(
         "fp16": Plugin("mlserve.quantize.fp16:Fp16"),
         "int8-dynamic": Plugin("mlserve.quantize.int8_dynamic:Int8Dynamic"),
     },
-    planned=("auto", "int8", "int8-weights", "int4-weights", "bnb-int8", "bnb-nf4"),
+    planned=("auto", "int8", "int8-weights", "int4-weights"),
 )

@@ -36,6 +36,10 @@ class QuantizeReport:
     latency: tuple[Latency, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
 
+    def lines(self) -> list[str]:
+        """What a person reads below the one sentence, where there is more to say."""
+        return []
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "output": None if self.output is None else str(self.output),

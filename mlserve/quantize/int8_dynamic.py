@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import onnx
-
-from mlserve.graph.document import load_graph
+from mlserve.quantize.applying import apply_everywhere
 from mlserve.quantize.census import Census
-from mlserve.quantize.preparing import prepare, quiet, tools_errors
+from mlserve.quantize.layers import OPERATORS, Kind
 from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.targets import Target, unsuited
-
-# Never Conv: ConvInteger is several times slower than FP32 on a CPU (onnxruntime#12854).
-OPERATORS = ("MatMul", "Gemm", "Gather")
 
 ROWS_ARE_BOUND = (
     "activations are scaled by the largest in the batch, so a row's answer depends a little on its neighbours"
@@ -35,21 +29,10 @@ class Int8Dynamic:
         return reasons
 
     def quantize(self, source: Path, folder: Path, target: Target) -> Quantized:
-        """Through ``onnxruntime.quantization``; per channel, which costs nothing and keeps most of the accuracy."""
-        from onnxruntime.quantization import QuantType, quantize_dynamic
+        """Per channel, which costs nothing and keeps most of the accuracy.
 
-        options: dict[str, Any] = {"weight_type": "QInt8", "per_channel": True, "op_types": list(OPERATORS)}
-        prepared, quantized = folder / "prepared.onnx", folder / "quantized.onnx"
-        with tools_errors(source), quiet():
-            is_large = prepare(source, prepared, folder)
-            quantize_dynamic(
-                prepared,
-                quantized,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                op_types_to_quantize=list(OPERATORS),
-                use_external_data_format=is_large,
-                # The second lets it pass over operators of ai.onnx.ml, whose types it cannot infer.
-                extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
-            )
-        return Quantized(load_graph(quantized), options, (ROWS_ARE_BOUND,))
+        Never Conv: ConvInteger is several times slower than FP32 on a CPU (onnxruntime#12854).
+        """
+        model = apply_everywhere(Kind.INT8_DYNAMIC, source, folder, target)
+        options = {"weight_type": "QInt8", "per_channel": True, "op_types": list(OPERATORS)}
+        return Quantized(model, options, (ROWS_ARE_BOUND,))

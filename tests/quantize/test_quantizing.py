@@ -54,7 +54,9 @@ def here() -> set[str]:
     return {path.name for path in Path().iterdir()}
 
 
-@pytest.mark.parametrize(("method", "ratio"), [("fp16", 1.7), ("int8-dynamic", 2.5)])
+@pytest.mark.parametrize(
+    ("method", "ratio"), [("fp16", 1.7), ("int8-dynamic", 2.5), ("int8-weights", 2.5), ("int4-weights", 3.5)]
+)
 def test_a_smaller_model_is_written_with_its_evidence(model: Path, data: Path, method: str, ratio: float) -> None:
     report = run(model, method, evaluate=data, metric="accuracy", max_drop=0.1)
 
@@ -89,7 +91,7 @@ def test_the_file_says_what_it_was_made_of_and_how(model: Path, data: Path) -> N
     assert json.loads(properties["mlserve.quantize.options"])["per_channel"] is True
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_the_same_model_gives_the_same_bytes(model: Path, method: str) -> None:
     first, second = (run(model, method, Path(name)) for name in ("a.onnx", "b.onnx"))
 
@@ -157,6 +159,13 @@ def test_dynamic_int8_is_refused_for_a_gpu_with_the_reason(model: Path) -> None:
     assert "DynamicQuantizeLinear" in report.reasons[0]
 
 
+def test_blocks_are_refused_for_tensorrt_with_the_reason(model: Path) -> None:
+    report = run(model, "int4-weights", target="tensorrt")
+
+    assert report.output is None
+    assert "does not know MatMulNBits" in report.reasons[0]
+
+
 def test_a_gpu_that_is_not_here_is_noted_and_its_speed_not_judged(model: Path) -> None:
     report = run(model, "fp16", target="cuda")
 
@@ -172,7 +181,7 @@ def trees(path: Path = Path("trees.onnx")) -> Path:
     return models.saved(to_onnx(model, ROWS[:1], target_opset={"": 20, "ai.onnx.ml": 3}), path)
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_trees_are_not_worth_quantizing(method: str) -> None:
     report = run(trees(), method)
 
@@ -242,7 +251,7 @@ def test_calibration_data_that_a_method_does_not_need_is_noted(model: Path, data
     assert any("needs no calibration" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_a_fixed_batch_is_measured_at_its_size(method: str) -> None:
     model = models.classifier(FEATURES, 3, hidden=128)
     for value in (*model.graph.input, *model.graph.output):
@@ -256,7 +265,7 @@ def test_a_fixed_batch_is_measured_at_its_size(method: str) -> None:
     assert [latency.rows for latency in report.latency] == [4]
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_weights_in_a_file_of_their_own_are_quantized_too(method: str) -> None:
     folder = Path("external")
     folder.mkdir()
@@ -298,7 +307,7 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
     ("options", "error", "fact"),
     [
         pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"method": "int4-weights"}, UsageError, "'int4-weights' is not offered", id="planned method"),
+        pytest.param({"method": "bnb-nf4"}, UsageError, "'bnb-nf4' is not offered", id="planned method"),
         pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),

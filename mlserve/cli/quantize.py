@@ -38,7 +38,7 @@ def quantize(
         typer.Option(
             "--to",
             metavar="METHOD",
-            help="fp16, int8, int8-dynamic, int8-weights or int4-weights; for checkpoints bnb-int8 or bnb-nf4.",
+            help="fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
         ),
     ],
     calibrate: Annotated[

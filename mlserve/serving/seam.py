@@ -48,6 +48,7 @@ class InferRequest(msgspec.Struct, gc=False):
     DeadlineExceeded and takes no room in a batch. ``priority`` 1 is the most urgent, larger numbers are less so, and 0
     is the usual level. ``unit_key`` keeps whoever sends it in one arm of an experiment. ``id`` is what the client is
     told it is called, where somebody records requests under their ids; it may be empty elsewhere.
+    ``parameters`` are all that came with it, for models that know of some; None where none did.
     """
 
     model: str
@@ -58,6 +59,7 @@ class InferRequest(msgspec.Struct, gc=False):
     priority: int = 0
     unit_key: str | None = None
     id: bytes = b""
+    parameters: Mapping[str, Any] | None = None
 
 
 class ModelState(StrEnum):

@@ -149,7 +149,7 @@ class _Stopping:
 
 
 def _wanted(file: Path) -> Wanted:
-    name = file.stem
+    name = file.name if file.is_dir() else file.stem
     try:
         parse_name(name)
     except UsageError as error:

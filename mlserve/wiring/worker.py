@@ -22,8 +22,8 @@ LIFELINE = 0
 
 def main() -> int:
     """Serve as the job says until told to stop; the exit code."""
+    from mlserve.core.telling import error_event
     from mlserve.serving.supervising.seats import Seat
-    from mlserve.serving.supervising.workers import error_event
     from mlserve.wiring.serving import serve_targets
 
     job = json.loads(sys.stdin.buffer.readline())

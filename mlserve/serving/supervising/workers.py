@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from mlserve import errors
-from mlserve.errors import MlserveError, Unavailable
+from mlserve.core.telling import error_in
+from mlserve.errors import Unavailable
 
 Event = dict[str, Any]
 
@@ -75,20 +75,6 @@ class Worker:
             self.ready.set_exception(error or unready)
             self.ready.exception()  # whoever waits still gets it; nobody need
         return code
-
-
-def error_event(error: MlserveError) -> Event:
-    """An error of ours as a worker tells it."""
-    return {"event": "error", "type": type(error).__name__, "message": error.message, "hint": error.hint}
-
-
-def error_in(event: Event) -> MlserveError:
-    """The error that ``error_event`` told."""
-    kind = getattr(errors, str(event.get("type")), None)
-    if not (isinstance(kind, type) and issubclass(kind, MlserveError)):
-        kind = Unavailable
-    found: MlserveError = kind(str(event.get("message")), hint=event.get("hint"))
-    return found
 
 
 def _parsed(line: bytes) -> Event:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from mlserve.core.telling import error_event, error_in
 from mlserve.errors import InvalidInput, MlserveError, Unavailable
 from mlserve.serving.supervising.backoff import FIRST_S, HELD_S, LAST_S, Backoff
 from mlserve.serving.supervising.seats import Seat
 from mlserve.serving.supervising.supervisor import Supervisor
-from mlserve.serving.supervising.workers import Forward, Worker, error_event, error_in
+from mlserve.serving.supervising.workers import Forward, Worker
 
 READY = json.dumps({"event": "ready", "http": "http://h:1"})
 GOOD = (

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-import onnxruntime
-
 from mlserve.runtime.tuned import Machine
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -14,6 +12,8 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def machine_here(provider: str, cores: int) -> Machine:
     """This machine, for a process that may use ``cores`` of it and runs models on ``provider``."""
+    import onnxruntime  # the rest is for doctor too, where it may be broken
+
     return Machine(processor_name(), cores, provider, onnxruntime.__version__)
 
 

@@ -39,6 +39,7 @@ from mlserve.cli import (
     show,
     tag,
     top,
+    traffic,
     tune,
     withdraw,
 )
@@ -134,6 +135,7 @@ def commands() -> TyperGroup:
     _add(root, withdraw.withdraw, "mlserve withdraw fraud@challenger")
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
     root.add_typer(_keys(), name="keys")
+    root.add_typer(_traffic(), name="traffic")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
@@ -155,6 +157,16 @@ def _keys() -> typer.Typer:
     _add(group, keys.add, "mlserve keys add billing --scope infer --file keys.txt")
     _add(group, keys.list_, "mlserve keys list --file keys.txt", name="list")
     _add(group, keys.remove, "mlserve keys remove billing --file keys.txt")
+    return group
+
+
+def _traffic() -> typer.Typer:
+    group = _group("mlserve traffic list capture", "Captures: what was asked and answered.")
+    _add(group, traffic.list_, "mlserve traffic list capture", name="list")
+    _add(group, traffic.cat, "mlserve traffic cat capture/fraud --limit 3")
+    _add(group, traffic.stats, "mlserve traffic stats capture/fraud")
+    _add(group, traffic.compact, "mlserve traffic compact capture")
+    _add(group, traffic.erase, "mlserve traffic erase capture --unit customer-17")
     return group
 
 

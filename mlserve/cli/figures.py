@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_WORDS = ("exactness", "provider", "metric", "method", "framework")
+_WORDS = ("exactness", "provider", "metric", "method", "framework", "rule", "layers", "cpu", "cpu_flags")
 """Figures of a word or two; longer texts are for --json."""
 
 

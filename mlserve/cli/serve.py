@@ -47,6 +47,12 @@ def serve(
         str | None,
         typer.Option(metavar="PXX=TIME", help="Latency objective such as p99=20ms; what would miss it is refused."),
     ] = None,
+    capture: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what is asked and answered in this folder; see `traffic`.")
+    ] = None,
+    capture_all_outputs: Annotated[
+        bool, typer.Option("--capture-all-outputs", help="Keep outputs too that a request did not ask for.")
+    ] = False,
     tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate, PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key, PEM.")] = None,
     tls_ca: Annotated[
@@ -78,6 +84,8 @@ def serve(
         "serve.lanes": lanes,
         "serve.threads": threads,
         "serve.slo": slo,
+        "serve.capture": capture,
+        "serve.capture_all_outputs": capture_all_outputs or None,
         "serve.tls_cert": tls_cert,
         "serve.tls_key": tls_key,
         "serve.tls_ca": tls_ca,

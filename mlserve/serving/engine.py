@@ -27,7 +27,7 @@ from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailab
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.admission import Pacing, has_room
 from mlserve.serving.batching import Waiting, equal_share, is_lone, preferred_rows, rank_of
-from mlserve.serving.caching import Sharing
+from mlserve.serving.caching import OnShared, Sharing
 from mlserve.serving.holding import Curve, hold_until
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
@@ -67,7 +67,8 @@ class OnDemand(Protocol):
 class BatchingEngine:
     """The one implementation of ``seam.Engine``. Everything happens on the loop's thread but the runs in lanes.
 
-    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off.
+    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off;
+    ``on_shared`` is what follows an answer that no run was made for.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class BatchingEngine:
         is_single_flight: bool = False,
         on_demand: OnDemand | None = None,
         on_answered: OnAnswered | None = None,
+        on_shared: OnShared | None = None,
     ) -> None:
         self._repository = repository
         self._lanes = lanes
@@ -99,7 +101,13 @@ class BatchingEngine:
         self._on_answered = on_answered
         self._accounts = Accounts()
         self._sharing = (
-            Sharing(loop, self._accounts, max_bytes=cache_bytes, is_single_flight=is_single_flight)
+            Sharing(
+                loop,
+                self._accounts,
+                max_bytes=cache_bytes,
+                is_single_flight=is_single_flight,
+                on_shared=on_shared,
+            )
             if cache_bytes or is_single_flight
             else None
         )

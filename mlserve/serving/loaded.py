@@ -67,6 +67,7 @@ class Loaded:
 
     ``warmed`` are the numbers of rows that were run before it could be asked.
 
+    ``computes_all``: outputs that no request asked for are computed all the same, for whoever looks on.
     ``running`` counts batches in lanes; at most ``lanes`` at a time, where that is not None. ``max_delay_s`` is how
     long a batch may wait for more rows, None for as long as the server says.
 
@@ -116,6 +117,7 @@ class Loaded:
         self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
+        self.computes_all = False
         self.is_retired = False
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())
@@ -180,7 +182,7 @@ class Loaded:
         model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
-        names = _names_asked_for(batch)
+        names = None if self.computes_all else _names_asked_for(batch)
         gathered_s = monotonic()
         if batch[0].key is None:
             rows = batch[0].rows
@@ -195,6 +197,7 @@ class Loaded:
             if self._buckets is not None and self._buckets.outputs:
                 outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
                 outputs.own_axes = self._buckets.outputs
+        outputs.inputs = inputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 

@@ -112,6 +112,7 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         max_delay_s=options.max_delay_s,
         tuned=options.tuned,
     )
+    loaded.computes_all = options.all_outputs
     give_back()
     return loaded
 

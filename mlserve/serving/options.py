@@ -16,7 +16,8 @@ class LoadOptions:
 
     ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``has_lattice`` says
     whether runs are of the lattice's sizes only, None where that is so on a device that is not the CPU; ``preferred``
-    are more of its sizes. ``engines`` is the folder for what TensorRT builds.
+    are more of its sizes. ``engines`` is the folder for what TensorRT builds. ``all_outputs`` computes what no request
+    asked for too.
 
     ``tuned_cores`` are the cores of this process, for which a version's own profile may say lanes, threads, largest
     batch and delay; None for no profile. ``lanes`` and ``max_delay_s`` are then the profile's, None for the server's;
@@ -37,6 +38,7 @@ class LoadOptions:
     lanes: int | None = None
     max_delay_s: float | None = None
     tuned: str = ""
+    all_outputs: bool = False
 
 
 def options_of(settings: ServeSettings, cores: int) -> LoadOptions:
@@ -53,6 +55,7 @@ def options_of(settings: ServeSettings, cores: int) -> LoadOptions:
         length_buckets=settings.length_buckets,
         lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
         preferred=settings.preferred_batches,
+        all_outputs=settings.capture is not None and settings.capture_all_outputs,
         tuned_cores=cores if settings.tuned == "auto" else None,
         chosen=frozenset(name for name, is_chosen in chosen.items() if is_chosen),
     )

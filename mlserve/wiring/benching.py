@@ -118,10 +118,10 @@ def default_generators() -> int:
 
 def machine() -> dict[str, Any]:
     """What figures of speed depend on."""
-    from mlserve.runtime.machine import processor_name
+    from mlserve.runtime.processor import read_processor
     from mlserve.runtime.threads import usable_cores
 
-    return {"cores": usable_cores(), "machine": processor_name(), "python": platform.python_version()}
+    return {"cores": usable_cores(), "machine": read_processor().name, "python": platform.python_version()}
 
 
 def _recorded(app: App, report: BenchReport) -> BenchReport:

@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from mlserve.core.importing import imports_from
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
-from mlserve.export.attributes import imports_from, load_attribute
+from mlserve.export.attributes import load_attribute
 from mlserve.export.quieting import foreign_output
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".jl")

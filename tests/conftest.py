@@ -11,6 +11,9 @@ from hypothesis import settings
 
 KEPT = "MLSERVE_TEST_ALL"
 
+# Before any test's module imports Keras, which chooses once.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 # The same examples in every run, and no verdict about speed on a busy machine.
 settings.register_profile("mlserve", deadline=None, derandomize=True)
 settings.load_profile("mlserve")

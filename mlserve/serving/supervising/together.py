@@ -93,12 +93,13 @@ class Together:
         if not failures:
             return
         first = next((one for one in failures if not isinstance(one, MlserveError)), failures[0])
-        if isinstance(first, MlserveError) and len(failures) < len(done):
-            names = [str(self._own.path.stem), *(path.stem for path in others)]
-            where = names[next(at for at, one in enumerate(done) if one is first)]
-            first.message = f"{first.message} (in worker {where}, one of {len(failures)} of {len(done)})"
-            first.args = (first.message,)
-        raise first
+        if not isinstance(first, MlserveError) or len(failures) == len(done):
+            raise first
+        names = [self._own.path.stem, *(path.stem for path in others)]
+        where = names[next(at for at, one in enumerate(done) if one is first)]
+        # Another object: the first is also what this worker's index tells of itself.
+        message = f"{first.message} (in worker {where}, one of {len(failures)} of {len(done)})"
+        raise type(first)(message, hint=first.hint) from first
 
 
 async def _try(work: Awaitable[None]) -> None:

@@ -91,6 +91,21 @@ def test_what_one_worker_cannot_load_is_said_with_its_name(tmp_path: Path) -> No
     asyncio.run(story())
 
 
+def test_an_error_of_this_worker_alone_is_named_without_changing_what_it_tells_of_itself(tmp_path: Path) -> None:
+    async def story() -> None:
+        own, other = Own(tmp_path), Other(tmp_path, "2")
+        await other.server.start()
+        own.engine.refuse = InvalidInput("'m.onnx' is broken")
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match=r"'m\.onnx' is broken \(in worker 1, one of 1 of 2\)$"):
+                await own.together.load("fraud")
+        other.server.close()
+
+        assert own.engine.refuse.message == "'m.onnx' is broken"
+
+    asyncio.run(story())
+
+
 def test_what_no_worker_can_load_is_said_as_it_is_with_one(tmp_path: Path) -> None:
     async def story() -> None:
         own, other = Own(tmp_path), Other(tmp_path, "2")

@@ -27,11 +27,19 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An .onnx file, a checkpoint folder, or a ref.", autocompletion=complete_ref
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
     to: Annotated[
-        str, typer.Option("--to", metavar="METHOD", help="fp16, int8, int8-dynamic, int8-weights or int4-weights.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="METHOD",
+            help="fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
+        ),
     ],
     calibrate: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Rows to see the model at work on, for int8.")
@@ -40,7 +48,9 @@ def quantize(
         Literal["minmax", "entropy", "percentile"] | None,
         typer.Option(help="How ranges are taken from these rows; default minmax."),
     ] = None,
-    evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by; for checkpoints text.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -120,9 +130,13 @@ def quantize(
         out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
+        for line in report.lines():
+            out.detail(line)
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
+    for line in report.lines():
+        out.detail(line)
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
 

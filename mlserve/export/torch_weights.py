@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from mlserve.core.importing import imports_from
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import InvalidInput, NotFound, UsageError
 from mlserve.export.archives import archive_names
-from mlserve.export.attributes import imports_from
 from mlserve.export.quieting import foreign_output
 
 WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")

@@ -8,13 +8,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from mlserve.checkpoint.packaging import checkpoint_folder
 from mlserve.compare.quality import metric_named
 from mlserve.core.digests import Manifest, canonical_json
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import QuantizeSettings
-from mlserve.errors import InvalidInput, Unsupported
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.graph.document import check_graph, load_graph, save_graph
 from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
@@ -22,6 +23,8 @@ from mlserve.graph.properties import set_properties
 from mlserve.graph.signature import read_signature
 from mlserve.quantize.calibration import Calibration, RangeRule
 from mlserve.quantize.census import take_census, too_small
+from mlserve.quantize.checkpoints.methods import METHODS
+from mlserve.quantize.checkpoints.quantizing import quantize_checkpoint
 from mlserve.quantize.coverage import Coverage, measure_coverage
 from mlserve.quantize.finding import calibration_found, data_of
 from mlserve.quantize.gate import Demands, Measured, judge
@@ -61,7 +64,8 @@ def quantize(
 ) -> QuantizeReport:
     """A smaller, faster model, written only if it is still good enough and gains something.
 
-    ``method`` is a name in ``methods.QUANTIZERS``. ``metric`` is taken on the rows of ``evaluate``, for the original
+    A folder is a checkpoint, and goes to ``checkpoints``; ``method`` is then a name there, else in
+    ``methods.QUANTIZERS``. ``metric`` is taken on the rows of ``evaluate``, for the original
     and for the new file as saved; it may fall by ``max_drop``, absolute, in its own units (with ``confident``, the
     upper bound of the fall's interval is judged). ``calibrate`` is for methods that calibrate: at most
     ``calibration_rows`` of it, which become ranges by the rule ``calibration``. ``force`` writes against the gate, and
@@ -69,6 +73,25 @@ def quantize(
 
     Raises NotFound, UsageError, MissingExtra, InvalidInput, Unsupported; a refusal is a report, not an error.
     """
+    if (folder := checkpoint_folder(model)) is not None:
+        return quantize_checkpoint(
+            folder,
+            out,
+            method=method,
+            evaluate=evaluate,
+            metric=metric,
+            demands=Demands(max_drop, min_speedup, confident),
+            force=force,
+            notes=() if calibrate is None else (f"{method} needs no calibration data; --calibrate was not read",),
+            by=by,
+            now=now,
+            progress=progress,
+        )
+    if method in METHODS:
+        raise UsageError(
+            f"{method} is for checkpoint folders, and '{model}' is a file",
+            hint="give the folder with config.json and safetensors",
+        )
     metric_named(metric)
     quantizer: Quantizer = QUANTIZERS.chosen(method)()
     demands, tools = Demands(max_drop, min_speedup, confident), tool_versions(*_TOOLS)

@@ -41,6 +41,10 @@ class QuantizeReport:
     layers: Mapping[str, int] = field(default_factory=dict)
     calibration: CalibrationFound | None = None
 
+    def lines(self) -> list[str]:
+        """What a person reads below the one sentence, where there is more to say."""
+        return []
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "output": None if self.output is None else str(self.output),

@@ -20,6 +20,8 @@ from mlserve.serving.metrics.reading import scrape_of
 from tests.serving.faults.conftest import PATIENCE_S, Registry, Server
 from tests.serving.faults.traffic import BODY, Traffic
 
+HEAD = f"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n".encode()
+
 
 def answered(server: Server) -> float:
     """How many requests all workers together say that they answered."""
@@ -128,8 +130,7 @@ def asking(server: Server, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(server.address, PATIENCE_S)) for _ in range(count)]
         for client in clients:
-            head = f"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n"
-            client.sendall(head.encode() + BODY.encode())
+            client.sendall(HEAD + BODY.encode())
         yield clients
 
 
@@ -178,21 +179,41 @@ def test_a_signal_while_workers_are_replaced_ends_all_at_once(registry: Registry
     assert "restarted" not in [event["event"] for event in server.events]
 
 
-def test_workers_end_with_a_supervisor_that_is_killed_and_leave_the_port(registry: Registry) -> None:
+def test_workers_drain_and_end_with_a_supervisor_that_is_killed_and_leave_the_port(registry: Registry) -> None:
     with registry.serving("--workers", "2") as server:
         workers, address = server.until("ready")["workers"], server.address
-        server.end(signal.SIGKILL)
+        with begun(server) as clients:
+            server.end(signal.SIGKILL)
+            time.sleep(0.2)  # nothing tells a client that the server has begun to drain
+            for client in clients:
+                client.sendall(BODY.encode()[1:])
+            replies = [client.recv(1 << 16).lower() for client in clients]
         for pid in workers:
             until_gone(pid)
 
+    assert all(reply.startswith(b"http/1.1 200") for reply in replies)
+    assert all(b"\r\nconnection: close\r\n" in reply for reply in replies)
     with socket.create_server(address):
         pass
 
 
-def test_a_second_signal_ends_workers_that_drain(registry: Registry) -> None:
-    with registry.serving("--workers", "2") as server, socket.create_connection(server.address, 30) as busy:
-        busy.sendall(b"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+@contextmanager
+def begun(server: Server, count: int = 8) -> Iterator[list[socket.socket]]:
+    """So many clients that have each sent all of a request but the rest of its body."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(server.address, PATIENCE_S)) for _ in range(count)]
+        for client in clients:
+            client.sendall(HEAD + BODY.encode()[:1])
         time.sleep(0.2)  # nothing tells a client that the first part of its request has been read
+        yield clients
+
+
+def test_a_second_signal_ends_workers_that_drain(registry: Registry) -> None:
+    with registry.serving("--workers", "2") as server, begun(server):
+        workers = server.until("ready")["workers"]
         server.process.send_signal(signal.SIGINT)
         server.until("draining")
         assert server.end(signal.SIGINT) == 130
+
+    for pid in workers:
+        until_gone(pid)

@@ -115,7 +115,8 @@ def _read(source: str) -> lightgbm.Booster:
     # LightGBM takes a file that is cut short for one of fewer trees, or reads on behind its end.
     if content.startswith(b"tree\n") and any(end not in content for end in _ENDS):
         raise InvalidInput(
-            f"'{source}' is cut short", hint="copy the file again, or save it with LightGBM 2.3 or later"
+            f"'{source}' is not a file of LightGBM that can be read here: it is cut short",
+            hint="copy the file again, or save it with LightGBM 2.3 or later",
         )
     try:
         return lightgbm.Booster(model_file=str(Path(source)))

@@ -307,7 +307,7 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
     ("options", "error", "fact"),
     [
         pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"method": "bnb-nf4"}, UsageError, "'bnb-nf4' is not offered", id="planned method"),
+        pytest.param({"method": "auto"}, UsageError, "'auto' is not offered", id="planned method"),
         pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),

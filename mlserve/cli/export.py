@@ -21,9 +21,7 @@ from mlserve.cli.output import Output
 def export(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="SOURCE", help="A .joblib, .pkl or .skops file, MODULE:ATTRIBUTE, a .pt2 or .onnx file."
-        ),
+        typer.Argument(metavar="SOURCE", help="A model file, a checkpoint's folder, or MODULE:ATTRIBUTE."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where the ONNX model goes.")],
     framework: Annotated[str, typer.Option(metavar="NAME", help="The framework of SOURCE; auto looks at it.")] = "auto",
@@ -48,6 +46,12 @@ def export(
     ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickles: code that the file's author chose, run as you.")
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What a checkpoint is exported for, if not what its config says.")
+    ] = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Put the checkpoint's tokenizer into the graph, which then takes text.")
     ] = False,
     label: LabelRole = "label",
     group: GroupRole = "group",
@@ -86,6 +90,8 @@ def export(
             opset=settings.export.opset,
             dynamic=dynamic,
             allow_pickle=allow_pickle,
+            task=task,
+            text=text,
             roles=Roles(label=label, group=group, key=key, time=time),
             ignore_extra=ignore_extra,
             by=wiring.user_of(settings),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from mlserve.core.digests import canonical_json, digest_file
+from mlserve.core.digests import canonical_json, digest_file, manifest_of
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
@@ -15,7 +16,7 @@ from mlserve.errors import UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.export.declaring import declare_outputs
 from mlserve.export.exporter import Request
-from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
+from mlserve.export.frameworks import EXPORTERS, USES, framework_of_file, framework_of_object, reads_itself
 from mlserve.export.loading import load_source
 from mlserve.export.parity import reasons
 from mlserve.export.proving import answers, inputs_of, measure, saved
@@ -42,6 +43,8 @@ def export(
     opset: int = _DEFAULTS.opset,
     dynamic: str | None = None,
     allow_pickle: bool = False,
+    task: str | None = None,
+    text: bool = False,
     roles: Roles | None = None,
     ignore_extra: bool = False,
     folder: Path | None = None,
@@ -51,7 +54,8 @@ def export(
 ) -> ExportReport:
     """Any framework's model as ONNX, written only if it gives the same answers as the original.
 
-    ``source`` is a model file or ``module:attr``, looked for in ``folder`` (the working directory). ``sample`` is a
+    ``source`` is a model file, a checkpoint's folder or ``module:attr``, looked for in ``folder`` (the working
+    directory); ``task`` says what a checkpoint is exported for, ``text`` puts its tokenizer inside. ``sample`` is a
     data file; without one, rows are made up where that is possible. A row is over when an output differs by more than
     ``atol + rtol * |value|``; up to ``allow_mismatch`` such rows pass. ``dynamic`` is read by ``axes.parse_axes``.
     Beside ``out`` comes ``out.evidence.json``. The same source gives the same bytes.
@@ -64,16 +68,17 @@ def export(
     with staging(out, inputs=_files_read(source, sample, out)) as staged:
         progress("load", 0, None)
         name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
+        request = _with_use(request, name, task=task, text=text)
         progress("convert", 0, None)
         conversion = EXPORTERS[name]().convert(request)
         model = normalise(conversion.model)
         tools = tool_versions(*conversion.tools)
-        set_properties(model, _provenance(name, tools))
+        set_properties(model, _provenance(name, tools) | dict(conversion.properties))
         check_graph(model)
         signature = read_signature(model)
         graph = saved(model, staged)
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
-        if declare_outputs(model, answers(graph, inputs_of(conversion, signature, rows)[0], signature)):
+        if declare_outputs(model, answers(conversion, graph, inputs_of(conversion, signature, rows)[0], signature)):
             graph.close()
             graph, signature = saved(model, staged), read_signature(model)
         parity, notes = measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
@@ -102,6 +107,8 @@ def export(
 def _files_read(source: str, sample: Path | None, out: Path) -> list[Path]:
     """What must not be overwritten; an ONNX file may be replaced by its own export."""
     path = Path(source)
+    if path.is_dir():
+        return [*(file for _, file in _files_in(path)), *([sample] if sample else [])]
     files = [path] if path.is_file() else []
     if files and framework_of_file(source) == "onnx":
         files = [] if out.exists() and out.samefile(path) else [file for _, file in model_files(path)]
@@ -123,10 +130,21 @@ def _request(
     if framework != "auto":
         EXPORTERS.chosen(framework)  # an unknown name is said before a large file is loaded
     name = framework_of_file(source) if framework == "auto" else framework
-    reads_itself = name is not None and Path(source).suffix.lower() in EXPORTERS[name].suffixes
-    loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)
+    loaded = (
+        None
+        if name is not None and reads_itself(name, source)
+        else load_source(source, allow_pickle=allow_pickle, folder=folder)
+    )
     request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
     return name or framework_of_object(loaded, source), request
+
+
+def _with_use(request: Request, framework: str, *, task: str | None, text: bool) -> Request:
+    if (task is not None or text) and framework not in USES:
+        raise UsageError(
+            f"'{request.source}' is a model of {framework}, which has one use", hint="leave out --task and --text"
+        )
+    return replace(request, task=task, text=text)
 
 
 def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
@@ -136,4 +154,11 @@ def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
 
 def _source_digest(source: str) -> str | None:
     path = Path(source)
+    if path.is_dir():
+        return manifest_of(_files_in(path)).digest
     return digest_file(path) if path.is_file() else None
+
+
+def _files_in(folder: Path) -> list[tuple[str, Path]]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(path.relative_to(folder).as_posix(), path) for path in files]

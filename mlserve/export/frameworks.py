@@ -21,6 +21,11 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
         "lightgbm": Plugin(
             "mlserve.export.lightgbm:LightgbmExporter", needs=("lightgbm", "sklearn", "onnxmltools"), extra="boosting"
         ),
+        "transformers": Plugin(
+            "mlserve.export.transformers:TransformersExporter",
+            needs=("torch", "transformers", "optimum", "safetensors"),
+            extra="transformers",
+        ),
         "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
     },
 )
@@ -29,17 +34,30 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
 _BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch", ".ubj": "xgboost", ".lgb": "lightgbm"}
 _BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"}
 
+_BY_FOLDER = {"config.json": "transformers", "modules.json": "transformers"}
+"""What a folder is, by a file in it."""
+
+USES = ("transformers",)
+"""Frameworks whose models have several uses, which ``--task`` and ``--text`` choose from."""
+
 
 def framework_of_file(source: str) -> str | None:
-    """The framework that reads ``source`` itself, by its suffix, or None for one that has to be loaded first.
+    """The framework that reads ``source`` itself, by its suffix or a folder's files; None if it must be loaded first.
 
     >>> framework_of_file("m.onnx"), framework_of_file("m.joblib")
     ('onnx', None)
     """
+    if Path(source).is_dir():
+        return next((name for mark, name in _BY_FOLDER.items() if Path(source, mark).is_file()), None)
     suffix = Path(source).suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     return next((name for name in _others() if suffix and suffix in EXPORTERS[name].suffixes), None)
+
+
+def reads_itself(name: str, source: str) -> bool:
+    """Whether the exporter called ``name`` is given ``source`` as it is, and not what it leads to."""
+    return name in _BY_FOLDER.values() or Path(source).suffix.lower() in EXPORTERS[name].suffixes
 
 
 def framework_of_object(loaded: Any, source: str) -> str:
@@ -61,5 +79,5 @@ def framework_of_object(loaded: Any, source: str) -> str:
 
 def _others() -> list[str]:
     """Exporters that other packages bring through the entry-point group."""
-    known = {*_BY_SUFFIX.values(), *_BY_PACKAGE.values()}
+    known = {*_BY_SUFFIX.values(), *_BY_PACKAGE.values(), *_BY_FOLDER.values()}
     return [name for name in EXPORTERS if name not in known]

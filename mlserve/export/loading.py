@@ -29,7 +29,7 @@ def load_source(source: str, *, allow_pickle: bool, folder: Path) -> Any:
         return _load_file(path, allow_pickle=allow_pickle)
     named = _ATTRIBUTE.fullmatch(source)
     if named is None or path.suffix.lower() in (*PICKLES, ".skops"):
-        raise NotFound(f"no file '{source}'", hint="give a model file, or module:attr for a Python object")
+        raise NotFound(f"no file '{source}'", hint="give a model file, a checkpoint's folder, or module:attr")
     return load_attribute(named["module"], named["attribute"], folder)
 
 

@@ -15,6 +15,7 @@ from mlserve.errors import MlserveError, Unsupported
 from mlserve.graph.document import MAX_ONE_FILE_BYTES, load_graph, save_graph
 from mlserve.quantize.census import Census
 from mlserve.quantize.quantizer import Quantized, Target
+from mlserve.runtime.extensions import DOMAIN
 
 # Never Conv: ConvInteger is several times slower than FP32 on a CPU (onnxruntime#12854).
 OPERATORS = ("MatMul", "Gemm", "Gather")
@@ -77,8 +78,10 @@ def _prepare(source: Path, prepared: Path, folder: Path, *, max_one_file_bytes: 
     if copy.with_name(f"{copy.name}.data").exists():
         save_graph(model, prepared, max_one_file_bytes=max_one_file_bytes)
         return True
-    # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed.
-    quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True)
+    # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed. The
+    # tool's session does not load operators of onnxruntime-extensions.
+    is_foreign = any(opset.domain == DOMAIN for opset in model.opset_import)
+    quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True, skip_optimization=is_foreign)
     return False
 
 

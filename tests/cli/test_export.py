@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tests.cli.conftest import Run
+from tests.export import checkpoints
 from tests.models import labelled_classifier, saved
 
 
@@ -115,3 +116,23 @@ def test_what_cannot_be_exported_is_told(run: Run, clean_environment: Path, word
     saved(labelled_classifier(), clean_environment / "in.onnx")
 
     assert run("export", *words, "-o", "out.onnx", "--allow-pickle", "--json").error["code"] == code
+
+
+def test_a_checkpoint_with_its_tokenizer_predicts_from_a_column_of_text(run: Run, project: Path) -> None:
+    checkpoints.sentences(Path("model"))
+    Path("rows.csv").write_text('text,label\nhello world,1\n"",0\n', encoding="utf-8")
+
+    done = run("export", "model", "-o", "out.onnx", "--text", "--sample", "rows.csv", "--json")
+
+    assert done.document["framework"] == "transformers"
+    assert done.document["signature"]["inputs"][0]["datatype"] == "BYTES"
+    run("register", "texts", "out.onnx")
+    vectors = run("predict", "texts:1", "rows.csv", "--json").document["sentence_embedding"]
+    assert [len(vector) for vector in vectors] == [checkpoints.WIDTH] * 2
+
+
+def test_a_model_of_a_hub_is_not_fetched(run: Run, clean_environment: Path) -> None:
+    done = run("export", "sentence-transformers/all-MiniLM-L6-v2", "-o", "out.onnx", "--text", "--json")
+
+    assert done.code == 4
+    assert "folder" in done.error["hint"]

@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import UserDict
+from pathlib import Path
 
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
 from mlserve.errors import NotFound, Unsupported
-from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
+from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object, reads_itself
 
 
 @pytest.mark.parametrize("name", list(EXPORTERS))
 def test_every_exporter_loads_and_says_what_it_is_for(name: str) -> None:
     exporter = EXPORTERS[name]
 
-    assert exporter.suffixes or exporter.packages
+    assert exporter.suffixes or exporter.packages or reads_itself(name, "a folder")
     assert callable(exporter().convert)
 
 
@@ -35,6 +36,14 @@ def test_an_unknown_exporter_is_not_found_with_the_nearest() -> None:
 )
 def test_a_file_is_known_by_its_suffix(source: str, framework: str | None) -> None:
     assert framework_of_file(source) == framework
+
+
+def test_a_folder_is_known_by_what_lies_in_it(clean_environment: Path) -> None:
+    for folder, mark in (("plain", "config.json"), ("sentences", "modules.json"), ("other", "notes.txt")):
+        Path(folder).mkdir()
+        Path(folder, mark).write_text("{}")
+
+    assert [framework_of_file(name) for name in ("plain", "sentences", "other")] == ["transformers"] * 2 + [None]
 
 
 class Own(LinearRegression):  # type: ignore[misc]

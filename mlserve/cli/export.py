@@ -21,7 +21,10 @@ from mlserve.cli.output import Output
 def export(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="A model file, a checkpoint's folder, or MODULE:ATTRIBUTE."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A model file (.skops, .joblib, .pt2, .pt, .ubj, .onnx …), a folder, or MODULE:ATTRIBUTE.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where the ONNX model goes.")],
     framework: Annotated[str, typer.Option(metavar="NAME", help="The framework of SOURCE; auto looks at it.")] = "auto",
@@ -47,6 +50,10 @@ def export(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickles: code that the file's author chose, run as you.")
     ] = False,
+    factory: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="What builds the model of a SOURCE that holds weights only."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="What a checkpoint is exported for, if not what its config says.")
     ] = None,
@@ -90,6 +97,7 @@ def export(
             opset=settings.export.opset,
             dynamic=dynamic,
             allow_pickle=allow_pickle,
+            factory=factory,
             task=task,
             text=text,
             roles=Roles(label=label, group=group, key=key, time=time),

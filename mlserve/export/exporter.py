@@ -21,8 +21,9 @@ class Request:
     """One call of ``export``, as far as an exporter needs it.
 
     ``source`` is what the user typed and ``loaded`` the object it led to, or None for files that the exporter reads
-    itself. ``dynamic`` is None where the user left the choice to the exporter. ``task`` is what a checkpoint of
-    several uses is exported for; with ``text`` its tokenizer goes into the graph.
+    itself. ``dynamic`` is None where the user left the choice to the exporter. ``made`` is what the function of
+    ``--factory`` gave, for a file that holds weights and not the model that they belong to. ``task`` is what a
+    checkpoint of several uses is exported for; with ``text`` its tokenizer goes into the graph.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Request:
     opset: int
     dynamic: Axes | None
     allow_pickle: bool
+    made: Any = None
     task: str | None = None
     text: bool = False
 

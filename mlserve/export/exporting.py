@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mlserve.core.digests import canonical_json, digest_file, manifest_of
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import ExportSettings
-from mlserve.errors import UsageError
+from mlserve.errors import NotFound, UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.export.declaring import declare_outputs
 from mlserve.export.exporter import Request
-from mlserve.export.frameworks import EXPORTERS, USES, framework_of_file, framework_of_object, reads_itself
+from mlserve.export.frameworks import (
+    EXPORTERS,
+    FROM_FACTORY,
+    USES,
+    framework_of_file,
+    framework_of_object,
+    reads_itself,
+)
 from mlserve.export.loading import load_source
 from mlserve.export.parity import reasons
 from mlserve.export.proving import answers, inputs_of, measure, saved
@@ -43,6 +51,7 @@ def export(
     opset: int = _DEFAULTS.opset,
     dynamic: str | None = None,
     allow_pickle: bool = False,
+    factory: str | None = None,
     task: str | None = None,
     text: bool = False,
     roles: Roles | None = None,
@@ -54,9 +63,10 @@ def export(
 ) -> ExportReport:
     """Any framework's model as ONNX, written only if it gives the same answers as the original.
 
-    ``source`` is a model file, a checkpoint's folder or ``module:attr``, looked for in ``folder`` (the working
-    directory); ``task`` says what a checkpoint is exported for, ``text`` puts its tokenizer inside. ``sample`` is a
-    data file; without one, rows are made up where that is possible. A row is over when an output differs by more than
+    ``source`` is a model file, a folder or ``module:attr``, looked for in ``folder`` (the working directory);
+    ``factory`` is the ``module:attr`` that builds the model of a file that holds weights only. ``task`` says what a
+    checkpoint of transformers is exported for, ``text`` puts its tokenizer inside. ``sample`` is a data file; without
+    one, rows are made up where that is possible. A row is over when an output differs by more than
     ``atol + rtol * |value|``; up to ``allow_mismatch`` such rows pass. ``dynamic`` is read by ``axes.parse_axes``.
     Beside ``out`` comes ``out.evidence.json``. The same source gives the same bytes.
 
@@ -67,7 +77,9 @@ def export(
     roles = roles or Roles()
     with staging(out, inputs=_files_read(source, sample, out)) as staged:
         progress("load", 0, None)
-        name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
+        name, request = _request(
+            source, framework, sample, roles, opset, dynamic, allow_pickle, factory, folder or Path.cwd()
+        )
         request = _with_use(request, name, task=task, text=text)
         progress("convert", 0, None)
         conversion = EXPORTERS[name]().convert(request)
@@ -123,6 +135,7 @@ def _request(
     opset: int,
     dynamic: str | None,
     allow_pickle: bool,
+    factory: str | None,
     folder: Path,
 ) -> tuple[str, Request]:
     axes = parse_axes(dynamic) if dynamic is not None else None
@@ -130,13 +143,27 @@ def _request(
     if framework != "auto":
         EXPORTERS.chosen(framework)  # an unknown name is said before a large file is loaded
     name = framework_of_file(source) if framework == "auto" else framework
-    loaded = (
-        None
-        if name is not None and reads_itself(name, source)
-        else load_source(source, allow_pickle=allow_pickle, folder=folder)
-    )
+    if factory is not None:
+        made = _made(factory, source, folder)
+        name = name or framework_of_object(made, factory)
+        if name not in FROM_FACTORY:
+            raise UsageError(
+                f"--factory builds the module of a file of weights, and '{source}' is for {name}",
+                hint="leave out --factory",
+            )
+        return name, Request(source, None, table, roles, opset, axes, allow_pickle, made)
+    is_read = name is not None and reads_itself(name, source)
+    loaded = None if is_read else load_source(source, allow_pickle=allow_pickle, folder=folder)
     request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
     return name or framework_of_object(loaded, source), request
+
+
+def _made(factory: str, source: str, folder: Path) -> Any:
+    if not Path(source).is_file():
+        raise NotFound(f"no file '{source}'", hint="with --factory, give a file of weights")
+    if ":" not in factory:
+        raise UsageError(f"'{factory}' does not name a function", hint="--factory MODULE:FUNCTION")
+    return load_source(factory, allow_pickle=False, folder=folder)
 
 
 def _with_use(request: Request, framework: str, *, task: str | None, text: bool) -> Request:
@@ -160,5 +187,6 @@ def _source_digest(source: str) -> str | None:
 
 
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [(path.relative_to(folder).as_posix(), path) for path in files]
+    """The files of a folder by their path within it; hidden ones are what tools keep there, not the model's."""
+    files = [(path.relative_to(folder), path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [(name.as_posix(), path) for name, path in files if not any(part.startswith(".") for part in name.parts)]

@@ -192,8 +192,6 @@ def test_a_folder_without_a_model_is_not_found() -> None:
 
     with pytest.raises(NotFound, match=r"config\.json"):
         run_export("empty", framework="transformers")
-    with pytest.raises(NotFound):
-        run_export("empty")
 
 
 def test_pickled_weights_are_read_on_demand_only() -> None:

@@ -33,11 +33,11 @@ def load_source(source: str, *, allow_pickle: bool, folder: Path) -> Any:
     if path.is_dir():
         raise Unsupported(
             f"'{path}' is a folder without a model that is known here",
-            hint="give the model's file, or the folder that holds saved_model.pb",
+            hint="give the model's file, or the folder that holds config.json or saved_model.pb",
         )
     named = _ATTRIBUTE.fullmatch(source)
     if named is None or path.suffix.lower() in (*PICKLES, ".skops"):
-        raise NotFound(f"no file '{source}'", hint="give a model file, or module:attr for a Python object")
+        raise NotFound(f"no file '{source}'", hint="give a model file, a checkpoint's folder, or module:attr")
     return load_attribute(named["module"], named["attribute"], folder)
 
 

@@ -30,9 +30,11 @@ def saved(model: onnx.ModelProto, staged: Path, max_one_file_bytes: int = MAX_ON
     return load_model(staged, device="cpu", label="the exported graph")
 
 
-def answers(graph: OnnxModel, some: Arrays, signature: Signature) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+def answers(
+    conversion: Conversion, graph: OnnxModel, some: Arrays, signature: Signature
+) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
     """The graph's answers at every shape that is compared; what it refuses is for parity to say."""
-    for inputs in (some, *(case.inputs for case in shape_cases(some, signature))):
+    for inputs in (some, *(case.inputs for case in _shapes(conversion, signature, some))):
         with suppress(InvalidInput):
             yield graph.run(inputs)
 
@@ -86,9 +88,16 @@ def inputs_of(conversion: Conversion, signature: Signature, rows: Rows | None) -
 
 
 def _cases(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
-    yield from shape_cases(some, signature)
+    yield from _shapes(conversion, signature, some)
     if conversion.is_tabular:
         yield from edge_cases(some)
+
+
+def _shapes(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
+    if conversion.cases is None:
+        yield from shape_cases(some, signature)
+    else:
+        yield from (Case(name, inputs) for name, inputs in conversion.cases.items())
 
 
 def _counted(batches: Iterable[Arrays], total: int | None, progress: Progress) -> Iterator[Arrays]:

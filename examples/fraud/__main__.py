@@ -12,7 +12,7 @@ from pathlib import Path
 
 from examples.fraud.client import Client
 from examples.fraud.train import DATA_URI, Training, train
-from examples.server import serving
+from examples.serving import serving
 from examples.story import Story
 
 POLICY = Path(__file__).with_name("policy.toml")

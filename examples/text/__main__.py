@@ -9,7 +9,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from examples.server import serving
+from examples.serving import serving
 from examples.story import Story
 from examples.text.corpus import sentences, write_csv
 from examples.text.search import embed, nearest

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mlserve.runtime.costs import Costs
 from mlserve.runtime.tuned import Setting
+
+CLIENTS = 64
+"""So many ask at a time where nothing says: enough that batches and lanes are what limits."""
+
+PATIENCE_S = 2.0
+"""Fewer ask where an answer would take longer than this: each measurement must hold several."""
 
 LARGEST_ROWS = 1024
 STEP = 4
@@ -12,6 +19,19 @@ STEP = 4
 
 DELAY_SHARES = (0.05, 0.1, 0.2)
 """Holds worth a try, as parts of the objective."""
+
+
+def usual_clients(costs: Costs, lanes: int) -> int:
+    """How many clients to tune with, a power of two; two for each lane at least, so that none is ever idle.
+
+    >>> heavy = Costs(alpha_s=0.2, beta_s=0.3, has_control_flow=False)
+    >>> usual_clients(heavy, lanes=2), usual_clients(Costs(1e-3, 1e-3, has_control_flow=False), lanes=2)
+    (8, 64)
+    """
+    clients = CLIENTS
+    while clients > 2 * lanes and costs.alpha_s + costs.beta_s * clients / lanes > PATIENCE_S:
+        clients //= 2
+    return clients
 
 
 @dataclass(frozen=True, slots=True)

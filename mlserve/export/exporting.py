@@ -29,7 +29,7 @@ from mlserve.export.loading import load_source
 from mlserve.export.parity import reasons
 from mlserve.export.proving import answers, inputs_of, measure, saved
 from mlserve.export.reporting import ExportReport, evidence_of
-from mlserve.graph.document import MAX_OPSET, check_graph
+from mlserve.graph.document import MAX_ONE_FILE_BYTES, MAX_OPSET, check_graph
 from mlserve.graph.normalising import normalise
 from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import set_properties
@@ -57,6 +57,7 @@ def export(
     roles: Roles | None = None,
     ignore_extra: bool = False,
     folder: Path | None = None,
+    max_one_file_bytes: int = MAX_ONE_FILE_BYTES,
     by: str,
     now: datetime,
     progress: Progress = silent,
@@ -68,7 +69,8 @@ def export(
     checkpoint of transformers is exported for, ``text`` puts its tokenizer inside. ``sample`` is a data file; without
     one, rows are made up where that is possible. A row is over when an output differs by more than
     ``atol + rtol * |value|``; up to ``allow_mismatch`` such rows pass. ``dynamic`` is read by ``axes.parse_axes``.
-    Beside ``out`` comes ``out.evidence.json``. The same source gives the same bytes.
+    Beside ``out`` comes ``out.evidence.json``, and the weights as ``out.data`` where they have more than
+    ``max_one_file_bytes``. The same source gives the same bytes.
 
     Raises UsageError, NotFound, MissingExtra, InvalidInput, Unsupported; a failed parity is a report, not an error.
     """
@@ -88,11 +90,11 @@ def export(
         set_properties(model, _provenance(name, tools) | dict(conversion.properties))
         check_graph(model)
         signature = read_signature(model)
-        graph = saved(model, staged)
+        graph = saved(model, staged, max_one_file_bytes)
         rows = open_rows(sample, signature, roles=roles, ignore_extra=ignore_extra) if sample else None
         if declare_outputs(model, answers(conversion, graph, inputs_of(conversion, signature, rows)[0], signature)):
             graph.close()
-            graph, signature = saved(model, staged), read_signature(model)
+            graph, signature = saved(model, staged, max_one_file_bytes), read_signature(model)
         parity, notes = measure(conversion, graph, signature, rows, rtol, atol, allow_mismatch, progress)
         graph.close()
         manifest = read_manifest(staged)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnxmltools import convert_lightgbm
 
-from mlserve.errors import InvalidInput
+from mlserve.errors import InvalidInput, NotFound
 from mlserve.export.boosting import convert_trees, refuse_unfitted
 from mlserve.export.exporter import Conversion, Request
 from mlserve.export.sklearn_trees import floor32
@@ -20,6 +20,7 @@ from mlserve.export.sklearn_trees import floor32
 Array = np.ndarray[Any, Any]
 _THRESHOLDS = re.compile(r"^threshold=(.*)$", re.MULTILINE)
 _LEAVES = re.compile(r"^leaf_value=(.*)$", re.MULTILINE)
+_END = b"\nend of trees\n"
 _AVERAGES = "\naverage_output\n"
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 
@@ -108,6 +109,12 @@ def _line(name: str, values: Array) -> str:
 
 
 def _read(source: str) -> lightgbm.Booster:
+    if not Path(source).is_file():
+        raise NotFound(f"no file '{source}'")
+    content = Path(source).read_bytes()
+    # LightGBM takes a file that is cut short for one of fewer trees.
+    if content.startswith(b"tree\n") and _END not in content:
+        raise InvalidInput(f"'{source}' is cut short: it has no '{_END.decode().strip()}'", hint="copy the file again")
     try:
         return lightgbm.Booster(model_file=str(Path(source)))
     except lightgbm.basic.LightGBMError as error:

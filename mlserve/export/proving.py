@@ -16,7 +16,7 @@ from mlserve.errors import InvalidInput
 from mlserve.export.cases import edge_cases, is_batched, shape_cases
 from mlserve.export.exporter import Arrays, Conversion
 from mlserve.export.parity import Case, Parity, chunks, measure_parity, remarks
-from mlserve.graph.document import save_graph
+from mlserve.graph.document import MAX_ONE_FILE_BYTES, save_graph
 from mlserve.rows.reading import Rows
 from mlserve.runtime.model import OnnxModel, load_model
 
@@ -24,8 +24,9 @@ BATCH_ROWS = 1024
 """Rows of the sample that are compared at once, and those that the shape and edge cases are made from."""
 
 
-def saved(model: onnx.ModelProto, staged: Path) -> OnnxModel:
-    save_graph(model, staged)
+def saved(model: onnx.ModelProto, staged: Path, max_one_file_bytes: int = MAX_ONE_FILE_BYTES) -> OnnxModel:
+    """``model`` as a file, loaded in the runtime. Raises InvalidInput where that cannot load it."""
+    save_graph(model, staged, max_one_file_bytes=max_one_file_bytes)
     return load_model(staged, device="cpu", label="the exported graph")
 
 

@@ -18,13 +18,16 @@ from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput, MlserveError, NotFound, Unavailable, Unsupported
 from mlserve.runtime import ortvalues
 from mlserve.runtime.extensions import add_extensions
-from mlserve.runtime.operators import read_operators
+from mlserve.runtime.operators import RANDOM, read_operators
 from mlserve.runtime.providers import CUDA, check_chosen, choose, with_more
 from mlserve.runtime.threads import ThreadPlan, plan_for_latency, usable_cores
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 _LOADING = re.compile(r"^Load model (from )?.* failed: ?")
+
+PLATFORM = "onnxruntime_onnx"
+"""What the protocol calls models that ONNX Runtime runs."""
 
 QUIET = 4
 """ONNX Runtime's severity "fatal": what it reports as an exception it need not print as well."""
@@ -48,6 +51,10 @@ class OnnxModel:
 
     Where the session ``captures_graphs``, ``run`` is in none of them: its shapes and addresses are never the same.
     """
+
+    platform = PLATFORM
+    is_elsewhere = False
+    is_up = True
 
     def __init__(
         self,
@@ -110,6 +117,11 @@ class OnnxModel:
     def operators(self) -> frozenset[str]:
         """The types of all nodes, those of subgraphs and functions included, read from the file when first asked."""
         return read_operators(self._source)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether equal inputs get equal answers: no node draws random numbers."""
+        return RANDOM.isdisjoint(self.operators)
 
     def close(self) -> None:
         """Let the session go; a run that is under way finishes first. Closing again does nothing."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlserve.bench.candidates import LARGEST_ROWS, Space
+from mlserve.bench.candidates import CLIENTS, LARGEST_ROWS, Space, usual_clients
 from mlserve.bench.intervals import t_interval
 from mlserve.bench.outcomes import Outcome
 from mlserve.bench.runs import Point, run_of
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from mlserve.wiring.calling import CallDriver
 
 BUDGET_S = 300.0
-CLIENTS = 64
-"""So many ask at a time where nothing says: enough that batches and lanes are what limits."""
-
 MOST_CLIENTS = 256
 
 STRETCHES = 200
@@ -135,8 +132,9 @@ def tune_target(
 ) -> TuneReport:
     """The best lanes, threads, largest batch and, with ``slo``, hold for ``target`` here, found within ``budget_s``.
 
-    ``clients`` None is 64; with ``slo``, as many as the default can have and keep it. What is found for a version of
-    the registry is kept with it. Raises NotFound, Unavailable, and InvalidInput for rows that the model does not take.
+    ``clients`` None is 64, fewer for a slow model; with ``slo``, as many as the default can have and keep it. What is
+    found for a version of the registry is kept with it. Raises NotFound, Unavailable, and InvalidInput for rows that
+    the model does not take.
     """
     began_s, flags = time.monotonic(), flags or {}
     resolved = settings_in_force(flags, config_file)
@@ -200,7 +198,12 @@ class _Bench:
             limit_ms=None if self._slo is None else 1e3 * self._slo.limit_s,
         )
         progress("finding the load", 0, None)
-        self.clients = clients or (CLIENTS if self._slo is None else self._clients_within(self._slo))
+        if clients is not None:
+            self.clients = clients
+        elif self._slo is None:
+            self.clients = usual_clients(loaded.costs, plan.lanes)
+        else:
+            self.clients = self._clients_within(self._slo)
         usual_s = self.measure(default).latencies.percentiles_s([0.5])[0]
         self._stretch_s = max(self._stretch_s, min(ANSWERS_DEEP * usual_s, 30.0)) if usual_s > 0 else self._stretch_s
 
@@ -227,7 +230,7 @@ class _Bench:
     def _clients_within(self, slo: Slo) -> int:
         """The most clients, of powers of two, whose requests the default answers within the objective; 1 at least."""
         most = 1
-        while most < MOST_CLIENTS and self._is_met_by(2 * most, slo):
+        while most < MOST_CLIENTS and (self._is_met_by(2 * most, slo) or self._is_met_by(2 * most, slo)):
             most *= 2
         while most > 1 and not self._is_met_by(most, slo):  # once more, for a single look may have been lucky
             most //= 2

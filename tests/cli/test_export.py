@@ -7,7 +7,10 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -136,3 +139,29 @@ def test_a_model_of_a_hub_is_not_fetched(run: Run, clean_environment: Path) -> N
 
     assert done.code == 4
     assert "folder" in done.error["hint"]
+
+
+def test_weights_are_exported_with_the_function_that_builds_their_module(run: Run, clean_environment: Path) -> None:
+    Path("nets.py").write_text("from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(3, 2))\n")
+    torch.save(torch.nn.Sequential(torch.nn.Linear(3, 2)).state_dict(), "weights.pt")
+    np.savez("rows.npz", input=np.ones((4, 3), np.float32))
+    words = ("export", "weights.pt", "--framework", "torch", "-o", "out.onnx", "--sample", "rows.npz")
+
+    told, done = run(*words, "--json"), run(*words, "--factory", "nets.py:make", "--json")
+
+    assert told.error["code"] == 2
+    assert "--factory" in told.error["hint"]
+    assert (done.code, done.document["framework"]) == (0, "torch")
+
+
+def test_the_ir_of_today_is_refused_by_register_and_cured_by_export(run: Run, project: Path) -> None:
+    values = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2])] for name in "xy"]
+    onnx.save(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", *values)), "in.onnx")
+
+    refused = run("register", "relu", "in.onnx", "--json").error
+    run("export", "in.onnx", "-o", "out.onnx")
+    registered = run("register", "relu", "out.onnx", "--json")
+
+    assert (refused["code"], "IR 14" in refused["message"]) == (9, True)
+    assert "mlserve export" in refused["hint"]
+    assert registered.document["ref"] == "relu:1"

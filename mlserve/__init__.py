@@ -37,6 +37,7 @@ _API = {
     "unarchive": "mlserve.registry.versions",
     "diff": "mlserve.registry.versions",
     "history": "mlserve.registry.history",
+    "stood_at": "mlserve.registry.history",
     "lineage": "mlserve.registry.lineage",
     "evidence_of": "mlserve.registry.evidencing",
     "parse_policy": "mlserve.registry.policies",

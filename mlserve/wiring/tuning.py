@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlserve.bench.candidates import CLIENTS, LARGEST_ROWS, Space, usual_clients
+from mlserve.bench.candidates import CLIENTS, SIZES, Space, usual_clients
 from mlserve.bench.intervals import t_interval
 from mlserve.bench.outcomes import Outcome
 from mlserve.bench.runs import Point, run_of
@@ -144,7 +144,8 @@ def tune_target(
         stack.enter_context(_switching_as_a_server())
         bench = _Bench(path, resolved.settings.serve, asked, slo, budget_s, stack)
         bench.settle(clients, progress)
-        search = Search(bench.measure, bench.score, time.monotonic, budget_s - (time.monotonic() - began_s), progress)
+        left_s = max(0.0, began_s + budget_s - time.monotonic())
+        search = Search(bench.measure, bench.score, time.monotonic, left_s, progress)
         found = search.run(bench.space.coarse(), bench.space.near)
         machine, rows, data_digest = bench.machine(), bench.rows, bench.data_digest
     best = found.best if found.is_better else found.default
@@ -157,7 +158,7 @@ def tune_target(
 class _Bench:
     """The model behind engines of this process: one for each plan of lanes and threads, made when it is first asked.
 
-    ``space`` and ``clients`` are known once ``settle`` was called.
+    ``default``, ``space`` and ``clients`` are known once ``settle`` was called.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class _Bench:
         self.clients = CLIENTS
         self.rows = asked.rows
         self.data_digest: str | None = None
+        self.default: Setting
         self.space: Space
 
     def settle(self, clients: int | None, progress: Progress) -> None:
@@ -185,18 +187,10 @@ class _Bench:
         progress("loading", 0, None)
         plan = plan_for_throughput(usable_cores())
         loaded = self._driver(plan.lanes, plan.threads_per_run).loaded
-        default = Setting(plan.lanes, plan.threads_per_run, loaded.max_rows)
+        self.default = Setting(plan.lanes, plan.threads_per_run, loaded.max_rows)
         is_on_cpu = loaded.view.providers[0] == CPU
-        self.space = Space(
-            usable_cores(),
-            default,
-            is_batchable=loaded.view.is_batchable,
-            is_inline=loaded.is_inline,
-            is_on_cpu=is_on_cpu,
-            # Buffers and engines of other devices are made when a version is loaded, for no larger batch than this.
-            largest_rows=LARGEST_ROWS if is_on_cpu else loaded.max_rows,
-            limit_ms=None if self._slo is None else 1e3 * self._slo.limit_s,
-        )
+        # Buffers and engines of other devices are made when a version is loaded, for no larger batch than this.
+        largest_rows = SIZES[-1] if is_on_cpu else loaded.max_rows
         progress("finding the load", 0, None)
         if clients is not None:
             self.clients = clients
@@ -204,7 +198,16 @@ class _Bench:
             self.clients = usual_clients(loaded.costs, plan.lanes)
         else:
             self.clients = self._clients_within(self._slo)
-        usual_s = self.measure(default).latencies.percentiles_s([0.5])[0]
+        self.space = Space(
+            usable_cores(),
+            self.default,
+            is_batchable=loaded.view.is_batchable,
+            is_inline=loaded.is_inline,
+            largest_rows=min(largest_rows, self.clients * self.rows),
+            is_on_cpu=is_on_cpu,
+            limit_ms=None if self._slo is None else 1e3 * self._slo.limit_s,
+        )
+        usual_s = self.measure(self.default).latencies.percentiles_s([0.5])[0]
         self._stretch_s = max(self._stretch_s, min(ANSWERS_DEEP * usual_s, 30.0)) if usual_s > 0 else self._stretch_s
 
     def measure(self, setting: Setting) -> Outcome:
@@ -224,7 +227,7 @@ class _Bench:
         """What the figures hold for."""
         from mlserve.runtime.machine import machine_here
 
-        driver = self._driver(self.space.default.lanes, self.space.default.threads)
+        driver = self._driver(self.default.lanes, self.default.threads)
         return machine_here(driver.loaded.view.providers[0], self.space.cores)
 
     def _clients_within(self, slo: Slo) -> int:
@@ -238,7 +241,7 @@ class _Bench:
 
     def _is_met_by(self, clients: int, slo: Slo) -> bool:
         self.clients = clients
-        seen = self.measure(self.space.default)
+        seen = self.measure(self.default)
         return slo.is_met(seen.requests, seen.latencies.within(slo.limit_s))
 
     def _driver(self, lanes: int, threads: int) -> CallDriver:

@@ -121,26 +121,6 @@ def test_what_cannot_be_exported_is_told(run: Run, clean_environment: Path, word
     assert run("export", *words, "-o", "out.onnx", "--allow-pickle", "--json").error["code"] == code
 
 
-def test_a_checkpoint_with_its_tokenizer_predicts_from_a_column_of_text(run: Run, project: Path) -> None:
-    checkpoints.sentences(Path("model"))
-    Path("rows.csv").write_text('text,label\nhello world,1\n"",0\n', encoding="utf-8")
-
-    done = run("export", "model", "-o", "out.onnx", "--text", "--sample", "rows.csv", "--json")
-
-    assert done.document["framework"] == "transformers"
-    assert done.document["signature"]["inputs"][0]["datatype"] == "BYTES"
-    run("register", "texts", "out.onnx")
-    vectors = run("predict", "texts:1", "rows.csv", "--json").document["sentence_embedding"]
-    assert [len(vector) for vector in vectors] == [checkpoints.WIDTH] * 2
-
-
-def test_a_model_of_a_hub_is_not_fetched(run: Run, clean_environment: Path) -> None:
-    done = run("export", "sentence-transformers/all-MiniLM-L6-v2", "-o", "out.onnx", "--text", "--json")
-
-    assert done.code == 4
-    assert "folder" in done.error["hint"]
-
-
 def test_weights_are_exported_with_the_function_that_builds_their_module(run: Run, clean_environment: Path) -> None:
     Path("nets.py").write_text("from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(3, 2))\n")
     torch.save(torch.nn.Sequential(torch.nn.Linear(3, 2)).state_dict(), "weights.pt")
@@ -165,3 +145,23 @@ def test_the_ir_of_today_is_refused_by_register_and_cured_by_export(run: Run, pr
     assert (refused["code"], "IR 14" in refused["message"]) == (9, True)
     assert "mlserve export" in refused["hint"]
     assert registered.document["ref"] == "relu:1"
+
+
+def test_a_checkpoint_with_its_tokenizer_predicts_from_a_column_of_text(run: Run, project: Path) -> None:
+    checkpoints.sentences(Path("model"))
+    Path("rows.csv").write_text('text,label\nhello world,1\n"",0\n', encoding="utf-8")
+
+    done = run("export", "model", "-o", "out.onnx", "--text", "--sample", "rows.csv", "--json")
+
+    assert done.document["framework"] == "transformers"
+    assert done.document["signature"]["inputs"][0]["datatype"] == "BYTES"
+    run("register", "texts", "out.onnx")
+    vectors = run("predict", "texts:1", "rows.csv", "--json").document["sentence_embedding"]
+    assert [len(vector) for vector in vectors] == [checkpoints.WIDTH] * 2
+
+
+def test_a_model_of_a_hub_is_not_fetched(run: Run, clean_environment: Path) -> None:
+    done = run("export", "sentence-transformers/all-MiniLM-L6-v2", "-o", "out.onnx", "--text", "--json")
+
+    assert done.code == 4
+    assert "folder" in done.error["hint"]

@@ -42,6 +42,16 @@ WHOLE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.parametrize("cut", [b"end of trees", b"end of parameters"])
+def test_a_lightgbm_file_without_its_ends_is_not_taken_for_a_smaller_model(cut: bytes) -> None:
+    WHOLE[".lgb"](Path("whole.lgb"))
+    held = Path("whole.lgb").read_bytes()
+    Path("cut.lgb").write_bytes(held[: held.index(cut)])
+
+    with pytest.raises(InvalidInput, match="it is cut short"):
+        run_export("cut.lgb")
+
+
 def content(suffix: str, damage: str) -> bytes:
     match damage:
         case "empty":

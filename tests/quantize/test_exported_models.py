@@ -39,6 +39,7 @@ class Encoder(nn.Module):
 def test_a_transformer_from_torch_shrinks_and_still_decides_alike() -> None:
     Path("encoder.py").write_text(ENCODER)
     np.savez("tokens.npz", tokens=np.random.default_rng(0).integers(0, 500, (64, 12)))
+    np.savez("others.npz", tokens=np.random.default_rng(1).integers(0, 500, (64, 12)))
     sample = Path("tokens.npz")
     export("encoder.py:Encoder", Path("m.onnx"), sample=sample, dynamic="1=sequence", by="tester", now=NOW)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from mlserve.checkpoint.config import read_config
 from mlserve.checkpoint.packaging import checkpoint_folder, read_manifest
+from mlserve.core.settings import Device
 from mlserve.errors import InvalidInput, Unsupported
 from mlserve.runtime.costs import Costs
 from mlserve.runtime.generation.opening import require_packages
@@ -17,6 +19,8 @@ from mlserve.serving.loading import Fetched, Wanted
 from mlserve.serving.options import LoadOptions
 
 log = logging.getLogger(__name__)
+
+OPEN_LIMIT_S, RUN_LIMIT_S = 600.0, 300.0
 
 RUN_ROWS = 8
 """Texts that go on together where no ``max_batch`` says: on a CPU more make each of them slower."""
@@ -30,18 +34,14 @@ def load_checkpoint(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> L
     folder = checkpoint_folder(fetched.path)
     if folder is None:
         raise InvalidInput(f"'{fetched.path}' is no checkpoint folder")
-    read_config(folder)
-    require_packages()
-    if options.device == "tensorrt":
-        raise Unsupported("a checkpoint folder runs on cpu or cuda, not on tensorrt")
-    opening = {
-        "ask": "open",
-        "folder": str(folder),
-        "label": f"{wanted.name}:{wanted.version}",
-        "device": options.device,
-        "threads": options.threads.lanes * options.threads.threads_per_run,
-    }
-    runner = ChildRunner(opening, open_limit_s=options.load_timeout_s, run_limit_s=options.generate_timeout_s)
+    runner = open_runner(
+        folder,
+        f"{wanted.name}:{wanted.version}",
+        device=options.device,
+        threads=options.threads.lanes * options.threads.threads_per_run,
+        open_limit_s=options.load_timeout_s,
+        run_limit_s=options.generate_timeout_s,
+    )
     certificate = runner.certificate
     if not certificate.batchable:
         log.warning("%s:%s answers one text at a time: %s", wanted.name, wanted.version, certificate.reason)
@@ -58,3 +58,21 @@ def load_checkpoint(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> L
     )
     give_back()
     return loaded
+
+
+def open_runner(
+    folder: Path,
+    label: str,
+    *,
+    device: Device,
+    threads: int,
+    open_limit_s: float = OPEN_LIMIT_S,
+    run_limit_s: float = RUN_LIMIT_S,
+) -> ChildRunner:
+    """The checkpoint in ``folder``, called ``label`` in errors, in a process with ``threads``. Raises as above."""
+    read_config(folder)
+    require_packages()
+    if device == "tensorrt":
+        raise Unsupported("a checkpoint folder runs on cpu or cuda, not on tensorrt")
+    opening = {"ask": "open", "folder": str(folder), "label": label, "device": device, "threads": threads}
+    return ChildRunner(opening, open_limit_s=open_limit_s, run_limit_s=run_limit_s)

@@ -7,6 +7,7 @@ ends is accepted by its successor, or by the other workers, which have the same 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -64,11 +65,10 @@ def open_listeners(host: str, port: int, count: int) -> Listeners:
 
 def inherited(descriptor: int) -> socket.socket:
     """A copy of a socket that this process was started with, to be closed when this process accepts nobody from it."""
-    with socket.socket(fileno=descriptor) as original:
-        try:
-            return original.dup()
-        finally:
-            original.detach()
+    # Not by socket.dup, which makes it blocking in every process for a moment: one that accepts then would hang.
+    copy = socket.socket(fileno=os.dup(descriptor))
+    copy.setblocking(False)
+    return copy
 
 
 def _free(family: int, address: tuple[object, ...]) -> int:

@@ -1,6 +1,6 @@
 """A framework's model to ONNX, and the proof that both give the same answers.
 
-    source ── loading ──► object ── sklearn | torch | onnx ──► Conversion(graph, original as a function)
+    source ── loading ──► object ── sklearn | torch | … ────► Conversion(graph, original as a function)
                                                                   │
        sample ── rows ──► cases (parity) ◄── runtime ◄── the file as written beside OUT, normalised
                              │

@@ -17,6 +17,9 @@ MAX_CLIPPED = 0.05
 
 Calibration data of the same kind as the evaluation's cuts well below 0.01."""
 
+MARGIN = 0.1
+"""Of a range: values so little beyond it are no sign of other data, and lose little where they are cut."""
+
 MIN_USED = 0.125
 """Of a tensor's range, as a share: below it three of the eight bits are lost."""
 
@@ -26,9 +29,11 @@ NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class TensorCoverage:
-    """Of the values that one tensor takes on evaluation data: the share ``clipped``, and the share of its range
-    (``low`` to ``high``, zero included) that they ``used``. ``cut`` is the share of the calibration data's own values
-    that the rule left outside."""
+    """Of the values that one tensor takes on evaluation data: the share ``clipped`` by more than ``MARGIN``.
+
+    ``used`` is the share of its range (``low`` to ``high``, zero included) that they reach; ``cut`` that of the
+    calibration data's own values that the rule left outside.
+    """
 
     name: str
     low: float
@@ -105,7 +110,8 @@ class _Seen:
     def add(self, values: np.ndarray[Any, Any]) -> None:
         finite = values[np.isfinite(values)]
         self.total += finite.size
-        self.outside += int(((finite < self.low) | (finite > self.high)).sum())
+        margin = MARGIN * (self.high - self.low)
+        self.outside += int(((finite < self.low - margin) | (finite > self.high + margin)).sum())
         self.lowest = min(self.lowest, float(finite.min(initial=0)))
         self.highest = max(self.highest, float(finite.max(initial=0)))
 

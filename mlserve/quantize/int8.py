@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.graph.document import load_graph, save_graph
 from mlserve.quantize.calibration import Calibration
 from mlserve.quantize.census import Census, take_census
@@ -73,6 +73,12 @@ class Int8:
         with tools_errors(source), quiet():
             is_large = prepare(source, prepared, folder)
         chosen, tensors = _choose(prepared, target)
+        if not chosen:
+            raise Unsupported(
+                f"static INT8 finds nothing to do in '{source}': no Conv, MatMul or Gemm of the main graph has "
+                "a matrix of FP32 weights on its right",
+                hint="--to fp16",
+            )
         calibrated = _calibrated(prepared, tensors, calibration)
         options = {
             "activation_type": "QUInt8" if target == "cpu" else "QInt8",

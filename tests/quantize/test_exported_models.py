@@ -44,9 +44,16 @@ def test_a_transformer_from_torch_shrinks_and_still_decides_alike() -> None:
     export("encoder.py:Encoder", Path("m.onnx"), sample=sample, dynamic="1=sequence", by="tester", now=NOW)
 
     ratios = {}
-    for method in ("fp16", "int8-dynamic"):
+    for method in ("fp16", "int8-dynamic", "int8"):
         report = quantize(
-            Path("m.onnx"), Path(f"{method}.onnx"), method=method, evaluate=sample, max_drop=0.1, by="tester", now=NOW
+            Path("m.onnx"),
+            Path(f"{method}.onnx"),
+            method=method,
+            calibrate=Path("others.npz"),
+            evaluate=sample,
+            max_drop=0.1,
+            by="tester",
+            now=NOW,
         )
         assert report.reasons == ()
         ratios[method] = report.size_ratio
@@ -63,15 +70,18 @@ def test_a_pipeline_with_words_shrinks_and_still_decides_alike() -> None:
     model = make_pipeline(front, MLPClassifier([128, 64], max_iter=500, tol=1e-3, random_state=0)).fit(table, target)
     joblib.dump(model, "m.joblib")
     table.assign(label=target).to_csv("rows.csv", index=False)
+    table[:200].to_csv("seen.csv", index=False)
+    table[200:].assign(label=target[200:]).to_csv("held_out.csv", index=False)
     rows = Path("rows.csv")
     export("m.joblib", Path("m.onnx"), sample=rows, allow_pickle=True, by="tester", now=NOW)
 
-    for method in ("fp16", "int8-dynamic"):
+    for method in ("fp16", "int8-dynamic", "int8"):
         report = quantize(
             Path("m.onnx"),
             Path(f"{method}.onnx"),
             method=method,
-            evaluate=rows,
+            calibrate=Path("seen.csv"),
+            evaluate=Path("held_out.csv"),
             metric="accuracy",
             max_drop=0.05,
             by="tester",

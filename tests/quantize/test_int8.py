@@ -14,7 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from mlserve.core.digests import digest_file
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.graph.document import load_graph
 from mlserve.graph.signature import read_signature
 from mlserve.quantize.calibration import Calibration, RangeRule
@@ -291,3 +291,34 @@ def test_without_its_data_the_method_itself_still_knows_what_it_objects_to() -> 
     (reason,) = Int8().objections(take_census(models.two_inputs()), "cpu")
 
     assert "(Conv, MatMul, Gemm) it has none" in reason
+
+
+def test_weights_on_the_left_of_every_product_are_unsupported() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["w", "x"], ["y"])],
+        "left",
+        [helper.make_tensor_value_info("x", 1, [64, 8])],
+        [helper.make_tensor_value_info("y", 1, [64, 8])],
+        [numpy_helper.from_array(np.ones((64, 64), np.float32), "w")],
+    )
+    opsets = [helper.make_opsetid("", 20)]
+    models.saved(helper.make_model(graph, ir_version=10, opset_imports=opsets), Path("left.onnx"))
+    np.savez("x.npz", x=np.ones((64, 8), np.float32))
+
+    with pytest.raises(Unsupported, match=r"nothing to do in 'left\.onnx'"):
+        run(Path("left.onnx"), Path("x.npz"))
+
+
+def test_embedding_tables_that_stay_are_told() -> None:
+    rng = np.random.default_rng(0)
+    graph = models.sequence_lengths(width=64, vocabulary=500)
+    graph.graph.node.append(helper.make_node("MatMul", ["embedding", "w"], ["scores"]))
+    graph.graph.initializer.append(numpy_helper.from_array(rng.normal(size=(64, 32)).astype(np.float32), "w"))
+    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("scores", 1, ["batch", 32]))
+    models.saved(graph, Path("words.onnx"))
+    np.savez("ids.npz", ids=rng.integers(0, 500, (100, 6)))
+    np.savez("others.npz", ids=rng.integers(0, 500, (100, 6)))
+
+    report = run(Path("words.onnx"), Path("ids.npz"), evaluate=Path("others.npz"), metric="cosine", force=True)
+
+    assert any("embedding tables, 94% of the weights, stay FP32" in note for note in report.notes)

@@ -348,3 +348,22 @@ class Engine(Protocol):
 
         Raises NotFound for a model or version that is not known.
         """
+
+
+class Whole(Protocol):
+    """What a server of several processes tells and does as one; each method as ``Engine``'s of the same name.
+
+    Raises beyond those Unavailable for a process that does not do its part.
+    """
+
+    async def models(self) -> Sequence[ModelStatus]:
+        """Every version; READY is what is so in each process."""
+
+    async def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
+        """The sums over all processes."""
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        """Load in every process, and return when all have it."""
+
+    async def unload(self, model: str) -> None:
+        """Unload in every process."""

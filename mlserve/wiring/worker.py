@@ -27,7 +27,9 @@ def main() -> int:
     from mlserve.wiring.serving import serve_targets
 
     job = json.loads(sys.stdin.buffer.readline())
-    seat = Seat(job["seat"]["number"], job["seat"]["count"], Path(job["seat"]["folder"]))
+    place = job["seat"]
+    listeners = tuple(tuple(descriptors) for descriptors in place["listeners"])
+    seat = Seat(place["number"], place["count"], Path(place["folder"]), listeners, place["succeeds"])
     threading.Thread(target=_hold, name="lifeline", daemon=True).start()
     try:
         serve_targets(

@@ -32,19 +32,30 @@ class Worker:
         self.ended = asyncio.ensure_future(self._listen(on_event))
 
     @classmethod
-    async def start(cls, number: int, command: Sequence[str], task: bytes, on_event: Forward) -> Worker:
-        """Run ``command`` and write ``task`` to its stdin, which stays open for as long as we live."""
+    async def start(
+        cls, number: int, command: Sequence[str], task: bytes, on_event: Forward, *, descriptors: Sequence[int] = ()
+    ) -> Worker:
+        """Run ``command`` and write ``task`` to its stdin, which stays open for as long as we live.
+
+        ``descriptors`` are files of ours that it has too, under the same numbers.
+        """
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
+            pass_fds=tuple(descriptors),
             # A Ctrl-C at the terminal is the supervisor's to pass on.
             start_new_session=True,
         )
         assert process.stdin is not None
         process.stdin.write(task + b"\n")
         return cls(number, process, on_event)
+
+    @property
+    def lived_s(self) -> float:
+        """For how long it has been there."""
+        return asyncio.get_running_loop().time() - self.started_s
 
     @property
     def pid(self) -> int:

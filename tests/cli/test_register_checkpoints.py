@@ -14,6 +14,8 @@ from mlserve.wiring import connect, now
 from tests.checkpoints import Trained
 from tests.cli.conftest import Run
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def folder(llama: Trained, project: Path) -> Path:

@@ -12,6 +12,8 @@ from mlserve.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from mlserve.runtime.generation.opening import open_checkpoint
 from tests.checkpoints import Trained
 
+pytestmark = pytest.mark.timeout(600)
+
 PROMPTS = ("Return the", "If the file", "A much longer text that begins the documentation of a function and goes on")
 
 

@@ -18,6 +18,7 @@ from mlserve.runtime.lone import Lone
 from mlserve.runtime.model import OnnxModel
 from mlserve.runtime.operators import RANDOM
 from mlserve.runtime.trimming import give_back_soon
+from mlserve.serving.admission import Pacing
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
@@ -67,8 +68,8 @@ class Loaded:
 
     ``warmed`` are the numbers of rows that were run before it could be asked.
 
-    ``running`` counts batches in lanes. A retired version takes no new requests by name, answers those it has, then
-    calls ``on_drained`` and closes its model.
+    ``running`` counts batches in lanes; ``pacing`` is kept by an engine with an objective. A retired version takes no
+    new requests by name, answers those it has, then calls ``on_drained`` and closes its model.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Loaded:
         self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
+        self.pacing: Pacing | None = None
         self.is_retired = False
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())

@@ -1,0 +1,72 @@
+"""An objective held by an engine: what each version has learned, what lanes are at, and who is refused for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mlserve.core.slo import Slo
+from mlserve.errors import Overloaded
+from mlserve.serving.accounting import Accounts
+from mlserve.serving.admission import Pacing
+from mlserve.serving.batching import Waiting
+from mlserve.serving.holding import Curve
+from mlserve.serving.lanes import Lanes
+from mlserve.serving.loaded import Loaded
+from mlserve.serving.seam import RunTiming
+
+
+class Paces:
+    """The pacing of every version under one objective. ``slo`` is that."""
+
+    def __init__(self, slo: Slo, accounts: Accounts, lanes: Lanes) -> None:
+        self.slo = slo
+        self._accounts = accounts
+        self._lanes = lanes
+        self._ends_s: dict[int, float] = {}
+
+    def of(self, loaded: Loaded) -> Pacing:
+        """What ``loaded`` has learned, begun with what its load measured."""
+        pacing = loaded.pacing
+        if pacing is None:
+            curve = Curve(loaded.costs, self.slo.percentile)
+            pacing = loaded.pacing = Pacing(self.slo, curve, useful_rows=loaded.max_rows)
+        return pacing
+
+    def check(self, loaded: Loaded, waiting: Waiting, due_s: float, others: Iterable[Loaded]) -> None:
+        """Raises Overloaded for a request that would not be answered by ``due_s``; ``others`` have requests too."""
+        now_s, pacing, queue = waiting.arrived_s, self.of(loaded), loaded.queue
+        pacing.note_arrival(waiting.rows, now_s)
+        rows_before = queue.rows_before(waiting.rank) + queue.later_rows
+        free_at_s, other_s = [now_s], 0.0
+        if not loaded.is_inline:
+            free_at_s = [*self._ends_s.values(), *[now_s] * self._lanes.idle]
+            in_lanes = (other for other in others if other is not loaded and not other.is_inline)
+            other_s = sum(self.of(other).work_s(other.queue.rows) for other in in_lanes)
+        late_s = pacing.late_s(waiting.rows, rows_before, due_s, free_at_s, now_s, other_work_s=other_s)
+        if late_s > 0.0:
+            self._accounts.of(loaded.name, loaded.version).note_rejection("slo")
+            limit_ms = 1e3 * (due_s - now_s)
+            raise Overloaded(
+                f"'{loaded.name}' would not answer within {limit_ms:.3g} ms: {rows_before} rows go first",
+                retry_after_s=late_s,
+            )
+
+    def held_until(self, loaded: Loaded, first: Waiting, now_s: float) -> float:
+        """Until when what waits for ``loaded``, ``first`` before all, waits for more; ``now_s`` or before for not."""
+        due_s = min(first.deadline_s, first.arrived_s + self.slo.limit_s)
+        return self.of(loaded).hold_until(now_s, first.arrived_s, loaded.queue.rows, due_s, self._lanes.count)
+
+    def note_begin(self, number: int, loaded: Loaded, batch: Sequence[Waiting], now_s: float) -> None:
+        """A lane takes ``batch``, which is known by ``number`` until its end."""
+        rows = sum([waiting.rows for waiting in batch])
+        self._ends_s[number] = now_s + self.of(loaded).curve.mean_s(rows)
+
+    def note_end(self, number: int) -> None:
+        """The lane is free again."""
+        self._ends_s.pop(number, None)
+
+    def note_run(self, loaded: Loaded, batch: Sequence[Waiting], timing: RunTiming, ended_s: float) -> None:
+        """A run whose answers were handed over at ``ended_s``."""
+        limit_s = self.slo.limit_s
+        late = sum([ended_s - waiting.arrived_s > limit_s for waiting in batch])
+        self.of(loaded).note_run(timing.rows, ended_s - timing.taken_s, len(batch), late)

@@ -10,7 +10,6 @@ from mlserve.errors import DeadlineExceeded
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.batching import Waiting
 from mlserve.serving.loaded import Loaded, Run
-from mlserve.serving.pacing import Paces
 from mlserve.serving.splitting import Whole
 
 log = logging.getLogger(__name__)
@@ -31,12 +30,9 @@ Retry = Callable[[Loaded, Waiting], bool]
 class Delivering:
     """Ends requests. On the loop's thread."""
 
-    def __init__(
-        self, accounts: Accounts, retry: Retry, *, paces: Paces | None = None, on_answered: OnAnswered | None = None
-    ) -> None:
+    def __init__(self, accounts: Accounts, retry: Retry, on_answered: OnAnswered | None = None) -> None:
         self._accounts = accounts
         self._retry = retry
-        self._paces = paces
         self._on_answered = on_answered
 
     def deliver(self, loaded: Loaded, runs: Sequence[Run]) -> None:
@@ -73,8 +69,6 @@ class Delivering:
                 if gone or has_pieces:
                     batch = [waiting for waiting in batch if not waiting.is_piece and waiting not in gone]
                 account.note_run(batch, outcome.timing, ended_s)
-                if self._paces is not None:
-                    self._paces.note_run(loaded, run.batch, outcome.timing, ended_s)
             if self._on_answered is not None:
                 _tell(self._on_answered, loaded, run)
 

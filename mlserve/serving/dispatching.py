@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from time import monotonic, thread_time
@@ -21,6 +21,7 @@ from mlserve.serving.holding import hold_until
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
 from mlserve.serving.pacing import Paces
+from mlserve.serving.ticks import Ticks
 
 
 class Dispatch:
@@ -38,6 +39,8 @@ class Dispatch:
         delivering: Delivering,
         *,
         paces: Paces | None = None,
+        ticks: Ticks | None = None,
+        clients: Callable[[], int] = int,
         max_delay_s: float = 0.0,
         preferred: Sequence[int] = (),
     ) -> None:
@@ -45,6 +48,8 @@ class Dispatch:
         self._loop = loop
         self._delivering = delivering
         self._paces = paces
+        self._ticks = ticks
+        self._clients = clients
         self._max_delay_s = max_delay_s
         self._holds = max_delay_s > 0.0 or paces is not None
         self._preferred = tuple(preferred)
@@ -63,11 +68,15 @@ class Dispatch:
     def flush_soon(self) -> None:
         """Let a flush end this tick. Only where none is due yet."""
         self.is_due = True
-        self.tick_s = monotonic()
+        now_s = self.tick_s = monotonic()
+        if self._ticks is not None:
+            self._ticks.begin(now_s, thread_time(), self._clients())
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Give out what waits: a batch of each that runs on the loop, then the idle lanes in turn to the others."""
+        ticks = self._ticks if self.is_due else None  # a hold may end where no tick began
+        read_until_s = 0.0 if ticks is None else thread_time()
         self.is_due = False
         now_s = monotonic()
         wake_s = inf
@@ -84,6 +93,8 @@ class Dispatch:
                 off_loop.append(loaded)
         if off_loop or self.pieces:
             self._fill_lanes(off_loop, now_s)
+        if ticks is not None:
+            ticks.end(monotonic(), read_until_s)
         if has_more and not self.is_due:
             self.flush_soon()
         if self._holds:
@@ -97,6 +108,8 @@ class Dispatch:
             runs = loaded.execute(batch)
             loaded.note_inline_run(thread_time() - start_s)
             self._delivering.deliver(loaded, runs)
+            if self._paces is not None:
+                self._paces.note_inline(loaded, batch, thread_time() - start_s)
 
     def _fill_lanes(self, turn: deque[Loaded], now_s: float) -> None:
         """Idle lanes to those in ``turn``, one each while there are others, and to pieces of light versions."""
@@ -137,6 +150,8 @@ class Dispatch:
         if self._paces is not None:
             self._paces.note_end(number)
         self._delivering.deliver(loaded, runs)
+        if self._paces is not None:
+            self._paces.note_runs(loaded, runs, monotonic())
         loaded.running -= 1
         loaded.finish_if_drained()
         if (self.waiting or self.pieces) and not self.is_due:

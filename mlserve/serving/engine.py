@@ -42,6 +42,7 @@ class BatchingEngine:
     """The one implementation of ``seam.Engine``. Everything happens on the loop's thread but the runs in lanes.
 
     ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off.
+    ``clients`` is how many are connected, for an objective; 0 where nobody knows.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class BatchingEngine:
         is_single_flight: bool = False,
         on_demand: OnDemand | None = None,
         on_answered: OnAnswered | None = None,
+        clients: Callable[[], int] = int,
     ) -> None:
         self._repository = repository
         self._max_queue_rows = max_queue_rows
@@ -71,10 +73,18 @@ class BatchingEngine:
             else None
         )
         self._is_plain = timeout_s is None and slo is None and self._sharing is None
-        paces = None if slo is None else Paces(slo, self._accounts, lanes)
-        delivering = Delivering(self._accounts, self._retry, paces=paces, on_answered=on_answered)
+        paces = self._paces = None if slo is None else Paces(slo, self._accounts, lanes)
+        ticks = None if paces is None else paces.ticks
+        delivering = Delivering(self._accounts, self._retry, on_answered)
         self._dispatch = Dispatch(
-            lanes, loop, delivering, paces=paces, max_delay_s=max_delay_s, preferred=preferred_rows
+            lanes,
+            loop,
+            delivering,
+            paces=paces,
+            ticks=ticks,
+            clients=clients,
+            max_delay_s=max_delay_s,
+            preferred=preferred_rows,
         )
         self._queueing = Queueing(
             repository,
@@ -132,6 +142,19 @@ class BatchingEngine:
 
     def view(self, model: str, version: int | None = None) -> ModelView:
         return self._repository.find(model, version).view
+
+    def expect(self, model: str, version: int | None = None) -> ModelView:
+        """``view`` for a request that has come; see ``seam.Engine.expect``."""
+        loaded = self._repository.find(model, version)
+        paces = self._paces
+        if paces is not None:
+            ticks, dispatch = paces.ticks, self._dispatch
+            if not dispatch.is_due:
+                dispatch.flush_soon()
+            ticks.read += 1
+            if ticks.read >= ticks.look_at:
+                paces.check_tick(loaded, dispatch.waiting)
+        return loaded.view
 
     def models(self) -> Sequence[ModelStatus]:
         return self._repository.statuses()

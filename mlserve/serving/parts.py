@@ -118,6 +118,7 @@ class Parts:
             if settings.single_flight is None
             else settings.single_flight,
             on_demand=self.follower,
+            clients=lambda: self.front.connections,
         )
         self.observers = _observers(settings, loop)
         keys_file = None if settings.api_keys is None else Path(settings.api_keys)

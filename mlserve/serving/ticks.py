@@ -17,6 +17,9 @@ TICK_SHARE = 0.4
 FIRST_SHARE = 0.75
 """What comes to an idle loop has not waited, so the tick may take this part, less twice what the one before took."""
 
+LONG_SHARE = 0.05
+"""Shorter ticks than this part tell nothing of what one request of many costs: a lone one pays for the run alone."""
+
 NEARLY_ALL = 0.8
 """Where this part of the clients asked in one tick, they had their answers before: what they ask next is new."""
 
@@ -102,9 +105,10 @@ class Ticks:
         before_s = self._took_s
         if now_s - self._ended_s >= before_s:
             before_s = 0.0  # it was idle in between
-        if self.read and not self.refused:
+        busy_s = cpu_s - self._began_cpu_s
+        if self.read and not self.refused and busy_s >= LONG_SHARE * self._objective_s:
             # Of two sums, for a tick may read what only the next one answers.
-            self._busy_s += STEP * (cpu_s - self._began_cpu_s - self._busy_s)
+            self._busy_s += STEP * (busy_s - self._busy_s)
             self._busy_with += STEP * (self.read - self._busy_with)
             self.each_s = self._busy_s / self._busy_with
         self._expected = self.read if before_s else 0

@@ -27,13 +27,37 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An .onnx file, a checkpoint folder, or a ref.", autocompletion=complete_ref
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
-    to: Annotated[str, typer.Option("--to", metavar="METHOD", help="fp16 or int8-dynamic.")],
-    evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="METHOD",
+            help="fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
+        ),
+    ],
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Rows to see the model at work on, for int8.")
+    ] = None,
+    calibration: Annotated[
+        Literal["minmax", "entropy", "percentile"] | None,
+        typer.Option(help="How ranges are taken from these rows; default minmax."),
+    ] = None,
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by; for checkpoints text.")
+    ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="What to judge by: accuracy, f1, auc, log_loss, rmse, mae, ndcg[@K] of labels; agreement, cosine, "
+            "neighbours[@K] of the original's answers; or module:function. Default is the setting quantize.metric.",
+        ),
     ] = None,
     max_drop: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="The metric may fall by this, in its own units.")
@@ -73,6 +97,7 @@ def quantize(
         "quantize.max_drop": max_drop,
         "quantize.min_speedup": min_speedup,
         "quantize.target": target,
+        "quantize.calibration": calibration,
         "registry": registry,
     }
     settings = wiring.settings_in_force(flags, config).settings
@@ -82,6 +107,9 @@ def quantize(
             output,
             method=to,
             evaluate=evaluate,
+            calibrate=calibrate,
+            calibration=settings.quantize.calibration,
+            calibration_rows=settings.quantize.calibration_rows,
             metric=settings.quantize.metric,
             max_drop=settings.quantize.max_drop,
             min_speedup=settings.quantize.min_speedup,
@@ -102,9 +130,13 @@ def quantize(
         out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
+        for line in report.lines():
+            out.detail(line)
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
+    for line in report.lines():
+        out.detail(line)
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
 

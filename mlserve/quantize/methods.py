@@ -10,7 +10,10 @@ QUANTIZERS: Registry[type[Quantizer]] = Registry(
     group="mlserve.quantizers",
     builtin={
         "fp16": Plugin("mlserve.quantize.fp16:Fp16"),
+        "int8": Plugin("mlserve.quantize.int8:Int8"),
         "int8-dynamic": Plugin("mlserve.quantize.int8_dynamic:Int8Dynamic"),
+        "int8-weights": Plugin("mlserve.quantize.weights_only:Int8Weights"),
+        "int4-weights": Plugin("mlserve.quantize.weights_only:Int4Weights"),
     },
-    planned=("auto", "int8", "int8-weights", "int4-weights", "bnb-int8", "bnb-nf4"),
+    planned=("auto",),
 )

@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import onnx
 
+from mlserve.quantize.calibration import Calibration
 from mlserve.quantize.census import Census
+from mlserve.quantize.targets import Target
 
-Target = Literal["cpu", "cuda", "tensorrt"]
+__all__ = ["Calibrated", "CalibratingQuantizer", "Quantized", "Quantizer", "Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What a range was fixed for: values by their names in the FP32 ``graph``, which lies in the method's folder."""
+
+    graph: Path
+    ranges: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A graph, the options that made it (they go into its properties), and what a person should know about it."""
+    """A graph, the options that made it (they go into its properties), and what a person should know about it.
+
+    ``calibrated`` is None for methods that fix no ranges beforehand.
+    """
 
     model: onnx.ModelProto
     options: Mapping[str, Any]
     notes: tuple[str, ...] = field(default=())
+    calibrated: Calibrated | None = None
 
 
 class Quantizer(Protocol):
@@ -35,4 +49,13 @@ class Quantizer(Protocol):
 
         Raises Unsupported for a graph that the tools cannot follow.
         """
+        ...
+
+
+@runtime_checkable
+class CalibratingQuantizer(Protocol):
+    """A ``Quantizer`` that has to see the model at work first."""
+
+    def calibrated_on(self, calibration: Calibration) -> Quantizer:
+        """The same method, with what it will calibrate on; without it ``quantize`` raises UsageError."""
         ...

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mlserve.core.evidence import Evidence
+from mlserve.quantize.finding import CalibrationFound, DataFile
 from mlserve.quantize.gate import Demands, Measured, Metric, judge
 from mlserve.quantize.measuring import Latency
+from mlserve.runtime.processor import Processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class QuantizeReport:
     """What became of a model. ``output`` is None where it was refused and nothing was written.
 
     ``size_ratio`` and ``speedup`` are before ÷ after, so that more is better; both are 1 where nothing was made.
-    ``passed`` is the gate's word, ``is_forced`` whether the file was written against it.
+    ``passed`` is the gate's word, ``is_forced`` whether the file was written against it. ``layers`` counts those of
+    each precision.
     """
 
     output: Path | None
@@ -35,6 +38,12 @@ class QuantizeReport:
     size_bytes: int | None = None
     latency: tuple[Latency, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, int] = field(default_factory=dict)
+    calibration: CalibrationFound | None = None
+
+    def lines(self) -> list[str]:
+        """What a person reads below the one sentence, where there is more to say."""
+        return []
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -52,13 +61,23 @@ class QuantizeReport:
             "size_bytes": self.size_bytes,
             "latency": [latency.to_dict() for latency in self.latency],
             "tools": dict(self.tools),
+            "layers": dict(self.layers),
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
 
 
 def evidence_of(
-    report: QuantizeReport, digest: str, data_digest: str | None, demands: Demands, by: str, now: datetime
+    report: QuantizeReport,
+    judged_on: DataFile | None,
+    processor: Processor,
+    demands: Demands,
+    by: str,
+    now: datetime,
 ) -> list[Evidence]:
-    """``quantization`` for what was made; ``accuracy`` for the metric, where one was measured."""
+    """``quantization`` for what was made; ``calibration`` where data was calibrated on; ``accuracy`` for the metric.
+
+    ``judged_on`` is the evaluation data, None where there was none; ``processor`` is what speed was measured on.
+    """
     made = {
         "method": report.method,
         "parent": report.parent,
@@ -67,12 +86,25 @@ def evidence_of(
         "forced": report.is_forced,
         "reasons": list(report.reasons),
         "latency": [latency.to_dict() for latency in report.latency],
+        "layers": dict(report.layers),
+        "cpu": processor.name,
+        "cpu_flags": list(processor.flags),
     }
+    digest = report.digest or ""
     items = [Evidence("quantization", digest, report.passed, made, now, by, tools=report.tools)]
+    if (found := report.calibration) is not None:
+        figures = found.to_dict() | {"parent": report.parent}
+        if found.coverage is not None:
+            figures |= {key: value for key, value in found.coverage.to_dict().items() if key in ("clipped", "used")}
+        passed = not found.objections
+        items.append(Evidence("calibration", digest, passed, figures, now, by, found.data.digest, report.tools))
     if report.metric is not None:
         metric = report.metric.to_dict() | {"parent": report.parent, "max_drop": demands.max_drop}
         metric |= {"drop_low": metric["interval"][0], "drop_high": metric["interval"][1]}
         metric |= {report.metric.name: metric["after"]}
+        metric |= {} if judged_on is None else {"size_bytes": judged_on.size_bytes}
+        metric |= {} if report.calibration is None else {"dropped_rows": report.calibration.dropped}
         passed = not judge(Measured(2.0, None, report.metric), replace(demands, min_speedup=None))
-        items.append(Evidence("accuracy", digest, passed, metric, now, by, data_digest, report.tools))
+        judged = None if judged_on is None else judged_on.digest
+        items.append(Evidence("accuracy", digest, passed, metric, now, by, judged, report.tools))
     return items

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from mlserve.core.progress import Progress
 from mlserve.errors import InvalidInput, Unavailable, Unsupported, UsageError
+from mlserve.quantize.calibration import RowSource
 from mlserve.quantize.evaluating import Answers, Arrays, answer, measure_metric
 from mlserve.quantize.gate import Metric
 from mlserve.quantize.measuring import Latency, measure_latency, overall_speedup
 from mlserve.quantize.quantizer import Target
-from mlserve.rows.reading import RowBatch, Rows
+from mlserve.rows.reading import RowBatch
 from mlserve.runtime.model import OnnxModel, load_model
 from mlserve.runtime.samples import synthetic_inputs
 
@@ -41,7 +42,9 @@ class Found:
         return overall_speedup(self.latency) or 1.0
 
 
-def try_both(before: Path, after: Path, target: Target, rows: Rows | None, metric: str, progress: Progress) -> Found:
+def try_both(
+    before: Path, after: Path, target: Target, rows: RowSource | None, metric: str, progress: Progress
+) -> Found:
     """Load both files and measure them: ``metric`` on ``rows`` where there are any, speed on those or made-up rows.
 
     Raises UsageError where there are no rows and the original refuses made-up ones, InvalidInput, Unsupported.
@@ -87,7 +90,7 @@ def _try(before: OnnxModel, after: OnnxModel, made_up: Arrays) -> Answers:
     return answer(before.run, after.run, iter([RowBatch(0, dict(made_up), {})]))
 
 
-def _counted(rows: Rows, progress: Progress) -> Iterator[RowBatch]:
+def _counted(rows: RowSource, progress: Progress) -> Iterator[RowBatch]:
     for batch in rows.batches(EVALUATION_ROWS):
         yield batch
         progress("evaluate", batch.start + batch.rows, rows.total_rows)

@@ -54,6 +54,14 @@ class RowBatch:
         )
         return RowBatch(self.start + first, inputs, roles)
 
+    def take(self, index: Array) -> RowBatch:
+        """Copies of the rows at ``index``, in its order; for a batch that ``has_rows``."""
+        inputs, roles = (
+            {name: array[index] if array.ndim else array for name, array in arrays.items()}
+            for arrays in (self.inputs, self.roles)
+        )
+        return RowBatch(self.start, inputs, roles)
+
 
 def split_scalars(piece: RowBatch, signature: Signature) -> Iterator[RowBatch]:
     """``piece``, divided wherever an input of rank 0 changes its value, that input then being 0-d."""

@@ -83,7 +83,8 @@ class Dispatch:
         off_loop: deque[Loaded] = deque()
         has_more = False
         for loaded in tuple(self.waiting):
-            if self._holds and (until_s := self._held_until(loaded, now_s)) > now_s:
+            holds = self._holds or loaded.max_delay_s
+            if holds and (until_s := self._held_until(loaded, now_s)) > now_s:
                 wake_s = min(wake_s, until_s)
             elif loaded.is_inline and _is_short(loaded):
                 self._run_inline(loaded, now_s)
@@ -97,7 +98,7 @@ class Dispatch:
             ticks.end(monotonic(), read_until_s)
         if has_more and not self.is_due:
             self.flush_soon()
-        if self._holds:
+        if wake_s < inf or self._hold is not None:
             self._wake_at(wake_s)
 
     def _run_inline(self, loaded: Loaded, now_s: float) -> None:
@@ -128,7 +129,12 @@ class Dispatch:
                 continue
             loaded = turn.popleft()
             queue = loaded.queue
-            batch = queue.take(self._limit(loaded, max(1, lanes.idle // (len(turn) + 1))), now_s)
+            share = max(1, lanes.idle // (len(turn) + 1))
+            if loaded.lanes is not None:
+                share = min(share, loaded.lanes - loaded.running)
+                if share <= 0:
+                    continue  # its next run begins when one of its own has ended
+            batch = queue.take(self._limit(loaded, share), now_s)
             if batch:
                 self._submit(loaded, batch, now_s)
                 if queue:
@@ -182,8 +188,9 @@ class Dispatch:
         if first is None:
             return 0.0
         until_s = 0.0
-        if self._max_delay_s > 0.0:
-            until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, self._max_delay_s, self._preferred)
+        max_delay_s = self._max_delay_s if loaded.max_delay_s is None else loaded.max_delay_s
+        if max_delay_s > 0.0:
+            until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, max_delay_s, self._preferred)
         if self._paces is not None and not loaded.is_inline:
             until_s = max(until_s, self._paces.held_until(loaded, first, now_s))
         return until_s

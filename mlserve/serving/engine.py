@@ -19,7 +19,7 @@ from mlserve.core.slo import Slo
 from mlserve.errors import MlserveError, Unavailable, Unsupported
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.batching import Waiting
-from mlserve.serving.caching import Sharing
+from mlserve.serving.caching import OnShared, Sharing
 from mlserve.serving.delivering import Delivering, OnAnswered
 from mlserve.serving.dispatching import Dispatch
 from mlserve.serving.lanes import Lanes
@@ -41,7 +41,8 @@ class OnDemand(Protocol):
 class BatchingEngine:
     """The one implementation of ``seam.Engine``. Everything happens on the loop's thread but the runs in lanes.
 
-    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off.
+    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off;
+    ``on_shared`` is what follows an answer that no run was made for.
     ``clients`` is how many are connected, for an objective; 0 where nobody knows.
     """
 
@@ -60,6 +61,7 @@ class BatchingEngine:
         is_single_flight: bool = False,
         on_demand: OnDemand | None = None,
         on_answered: OnAnswered | None = None,
+        on_shared: OnShared | None = None,
         clients: Callable[[], int] = int,
     ) -> None:
         self._repository = repository
@@ -68,7 +70,13 @@ class BatchingEngine:
         self._on_demand = on_demand
         self._accounts = Accounts()
         self._sharing = (
-            Sharing(loop, self._accounts, max_bytes=cache_bytes, is_single_flight=is_single_flight)
+            Sharing(
+                loop,
+                self._accounts,
+                max_bytes=cache_bytes,
+                is_single_flight=is_single_flight,
+                on_shared=on_shared,
+            )
             if cache_bytes or is_single_flight
             else None
         )

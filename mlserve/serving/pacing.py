@@ -64,6 +64,9 @@ class Paces:
         free_at_s, other_s = [now_s], 0.0
         if not loaded.is_inline:
             free_at_s = [*self._ends_s.values(), *[now_s] * self._lanes.idle]
+            if loaded.lanes is not None:
+                # What is free beyond its own share is not for this version.
+                free_at_s = sorted(free_at_s, reverse=True)[: loaded.lanes]
             in_lanes = (other for other in others if other is not loaded and not other.is_inline)
             other_s = sum(self.of(other).work_s(other.queue.rows) for other in in_lanes)
         late_s = pacing.late_s(waiting.rows, rows_before, due_s, free_at_s, now_s, other_work_s=other_s)
@@ -78,7 +81,8 @@ class Paces:
     def held_until(self, loaded: Loaded, first: Waiting, now_s: float) -> float:
         """Until when what waits for ``loaded``, ``first`` before all, waits for more; ``now_s`` or before for not."""
         due_s = min(first.deadline_s, first.arrived_s + self.slo.limit_s)
-        return self.of(loaded).hold_until(now_s, first.arrived_s, loaded.queue.rows, due_s, self._lanes.count)
+        lanes = self._lanes.most_of(loaded.lanes)
+        return self.of(loaded).hold_until(now_s, first.arrived_s, loaded.queue.rows, due_s, lanes)
 
     def note_begin(self, number: int, loaded: Loaded, batch: Sequence[Waiting], now_s: float) -> None:
         """A lane takes ``batch``, which is known by ``number`` until its end."""

@@ -107,7 +107,9 @@ class Queueing:
         costs = loaded.costs
         raise Overloaded(
             f"{queued_rows} rows wait for '{loaded.name}', and at most {self._max_queue_rows} may",
-            retry_after_s=queued_rows * (costs.alpha_s / loaded.max_rows + costs.beta_s) / self._lanes.count,
+            retry_after_s=queued_rows
+            * (costs.alpha_s / loaded.max_rows + costs.beta_s)
+            / self._lanes.most_of(loaded.lanes),
         )
 
     def _split(self, loaded: Loaded, waiting: Waiting) -> Ticket:

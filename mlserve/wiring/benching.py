@@ -118,9 +118,10 @@ def default_generators() -> int:
 
 def machine() -> dict[str, Any]:
     """What figures of speed depend on."""
+    from mlserve.runtime.processor import read_processor
     from mlserve.runtime.threads import usable_cores
 
-    return {"cores": usable_cores(), "machine": _processor(), "python": platform.python_version()}
+    return {"cores": usable_cores(), "machine": read_processor().name, "python": platform.python_version()}
 
 
 def _recorded(app: App, report: BenchReport) -> BenchReport:
@@ -165,11 +166,3 @@ def _name(point: Point, runs: Sequence[Run]) -> str:
     name = f"r{point.rate:g}".replace(".", "_")
     is_alone = sum(run.point.rate == point.rate for run in runs) == 1
     return name if is_alone else f"{name}c{point.concurrency}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

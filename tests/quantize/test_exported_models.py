@@ -8,14 +8,12 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlserve.export.exporting import export
-from mlserve.quantize import trial
 from mlserve.quantize.quantizing import quantize
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -34,11 +32,6 @@ class Encoder(nn.Module):
     def forward(self, tokens):
         return {"logits": self.head(self.body(self.embed(tokens)).mean(1))}
 """
-
-
-@pytest.fixture(autouse=True)
-def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "LATENCY_BUDGET_S", 0.01)
 
 
 def test_a_transformer_from_torch_shrinks_and_still_decides_alike() -> None:

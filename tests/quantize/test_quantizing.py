@@ -21,9 +21,9 @@ from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
 from mlserve.quantize import quantizing, trial
 from mlserve.quantize.census import take_census
-from mlserve.quantize.int8_dynamic import _prepare, _quiet
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
+from mlserve.quantize.preparing import prepare, quiet
 from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.quantizing import quantize
 from mlserve.quantize.reporting import QuantizeReport
@@ -32,12 +32,6 @@ from tests import models
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FEATURES = 64
 ROWS = np.random.default_rng(1).normal(size=(120, FEATURES)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True)
-def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A setting of the measuring time, not a stand-in: models are still run and timed."""
-    monkeypatch.setattr(trial, "LATENCY_BUDGET_S", 0.01)
 
 
 @pytest.fixture
@@ -60,7 +54,9 @@ def here() -> set[str]:
     return {path.name for path in Path().iterdir()}
 
 
-@pytest.mark.parametrize(("method", "ratio"), [("fp16", 1.7), ("int8-dynamic", 2.5)])
+@pytest.mark.parametrize(
+    ("method", "ratio"), [("fp16", 1.7), ("int8-dynamic", 2.5), ("int8-weights", 2.5), ("int4-weights", 3.5)]
+)
 def test_a_smaller_model_is_written_with_its_evidence(model: Path, data: Path, method: str, ratio: float) -> None:
     report = run(model, method, evaluate=data, metric="accuracy", max_drop=0.1)
 
@@ -95,7 +91,7 @@ def test_the_file_says_what_it_was_made_of_and_how(model: Path, data: Path) -> N
     assert json.loads(properties["mlserve.quantize.options"])["per_channel"] is True
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_the_same_model_gives_the_same_bytes(model: Path, method: str) -> None:
     first, second = (run(model, method, Path(name)) for name in ("a.onnx", "b.onnx"))
 
@@ -163,6 +159,13 @@ def test_dynamic_int8_is_refused_for_a_gpu_with_the_reason(model: Path) -> None:
     assert "DynamicQuantizeLinear" in report.reasons[0]
 
 
+def test_blocks_are_refused_for_tensorrt_with_the_reason(model: Path) -> None:
+    report = run(model, "int4-weights", target="tensorrt")
+
+    assert report.output is None
+    assert "does not know MatMulNBits" in report.reasons[0]
+
+
 def test_a_gpu_that_is_not_here_is_noted_and_its_speed_not_judged(model: Path) -> None:
     report = run(model, "fp16", target="cuda")
 
@@ -178,7 +181,7 @@ def trees(path: Path = Path("trees.onnx")) -> Path:
     return models.saved(to_onnx(model, ROWS[:1], target_opset={"": 20, "ai.onnx.ml": 3}), path)
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_trees_are_not_worth_quantizing(method: str) -> None:
     report = run(trees(), method)
 
@@ -187,13 +190,29 @@ def test_trees_are_not_worth_quantizing(method: str) -> None:
     assert (report.size_ratio, report.speedup, report.metric) == (1.0, 1.0, None)
 
 
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+def test_a_tiny_model_is_refused_before_anything_is_measured(method: str) -> None:
+    report = run(models.saved(models.regressor(), Path("tiny.onnx")), method)
+
+    assert report.output is None
+    assert report.reasons == ("its weights are 20 bytes in all, too few for any method to gain",)
+    assert report.latency == ()
+
+
+def test_a_tiny_model_is_made_smaller_by_force() -> None:
+    report = run(models.saved(models.classifier(), Path("tiny.onnx")), "fp16", force=True)
+
+    assert report.is_forced
+    assert "too few for any method" in report.reasons[0]
+
+
 def convolution() -> onnx.ModelProto:
-    kernel = np.ones((4, 3, 3, 3), np.float32)
+    kernel = np.ones((64, 3, 3, 3), np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])],
         "conv",
         [helper.make_tensor_value_info("x", 1, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", 1, ["batch", 4, 6, 6])],
+        [helper.make_tensor_value_info("y", 1, ["batch", 64, 6, 6])],
         [numpy_helper.from_array(kernel, "w")],
     )
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
@@ -232,7 +251,7 @@ def test_calibration_data_that_a_method_does_not_need_is_noted(model: Path, data
     assert any("needs no calibration" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_a_fixed_batch_is_measured_at_its_size(method: str) -> None:
     model = models.classifier(FEATURES, 3, hidden=128)
     for value in (*model.graph.input, *model.graph.output):
@@ -246,7 +265,7 @@ def test_a_fixed_batch_is_measured_at_its_size(method: str) -> None:
     assert [latency.rows for latency in report.latency] == [4]
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int8-weights"])
 def test_weights_in_a_file_of_their_own_are_quantized_too(method: str) -> None:
     folder = Path("external")
     folder.mkdir()
@@ -263,8 +282,8 @@ def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(mode
 
     prepared, quantized = tmp_path / "prepared.onnx", tmp_path / "quantized.onnx"
 
-    is_large = _prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
-    with _quiet():
+    is_large = prepare(model, prepared, tmp_path, max_one_file_bytes=1000)
+    with quiet():
         quantize_dynamic(prepared, quantized, use_external_data_format=is_large)
 
     assert is_large
@@ -288,7 +307,7 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
     ("options", "error", "fact"),
     [
         pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"method": "int4-weights"}, UsageError, "'int4-weights' is not offered", id="planned method"),
+        pytest.param({"method": "auto"}, UsageError, "'auto' is not offered", id="planned method"),
         pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),
@@ -308,7 +327,7 @@ def test_what_cannot_be_done_is_an_error(
 
 
 def test_a_graph_that_the_tools_cannot_follow_is_unsupported() -> None:
-    model = models.regressor()
+    model = models.classifier(FEATURES, 3, hidden=128)
     model.graph.initializer[0].raw_data = b"short"
     models.saved(model, Path("odd.onnx"))
 

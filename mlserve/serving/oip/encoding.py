@@ -93,7 +93,7 @@ def _any(answer: Answer, id: str | None, wish: Wish | None) -> Encoded:
             blobs.append(blob)
             outputs.append(orjson.dumps(described | {"parameters": {"binary_data_size": len(blob)}}))
         else:
-            text = _text(tensor) if array is None else orjson.dumps(array.ravel().tolist())[1:-1]
+            text = text_of(tensor) if array is None else orjson.dumps(array.ravel().tolist())[1:-1]
             outputs.append(orjson.dumps(described)[:-1] + b',"data":[' + text + b"]}")
     given_back = b"" if id is None else b',"id":' + orjson.dumps(id)
     text = b"%b%b%b%b]}" % (plan.prefix, given_back, b',"outputs":[', b",".join(outputs))
@@ -106,7 +106,8 @@ def classes_of(tensor: AnswerTensor, count: int) -> np.ndarray[Any, Any]:
     return best_classes(tensor.array(), count, view.labels.get(tensor.name, ()), is_batched=view.is_batchable)
 
 
-def _text(tensor: AnswerTensor) -> bytes:
+def text_of(tensor: AnswerTensor) -> bytes:
+    """The elements of one output as JSON, separated by commas, without brackets."""
     if tensor.length is not None:
         return array_text(tensor.array(), tensor.dtype)
     if tensor.stop is None:

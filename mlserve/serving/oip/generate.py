@@ -6,15 +6,15 @@ Each field whose name is an input of the model becomes that tensor: a single val
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from math import isfinite
+from math import prod
 from typing import Any
 
 import orjson
 
 from mlserve.errors import InvalidInput
 from mlserve.serving.oip.decoding import Decoded
+from mlserve.serving.oip.encoding import text_of
 from mlserve.serving.oip.leniently import flatten, is_text, read_json
 from mlserve.serving.oip.parameters import apply_parameters
 from mlserve.serving.oip.plans import InputPlan, plan_of
@@ -48,15 +48,11 @@ def decode_generate(
 
 def encode_generated(answer: Answer) -> bytes:
     """The body for one answer: each output by name, a single value bare; what is not finite is a bare token."""
-    document: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
-    is_finite = True
+    members = [orjson.dumps({"model_name": answer.model, "model_version": answer.version})[1:-1]]
     for tensor in answer.outputs:
-        flat = tensor.flat()
-        document[tensor.name] = flat[0] if len(flat) == 1 else flat
-        is_finite = is_finite and not (tensor.dtype.is_float and not all(map(isfinite, flat)))
-    if is_finite:
-        return orjson.dumps(document)
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        text = text_of(tensor)
+        members.append(b"%b:%b" % (orjson.dumps(tensor.name), text if prod(tensor.shape) == 1 else b"[%b]" % text))
+    return b"{%b}" % b",".join(members)
 
 
 def _tensor(plan: InputPlan, value: Any) -> InputTensor:

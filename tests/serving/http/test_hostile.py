@@ -242,3 +242,12 @@ def test_generate_writes_what_is_not_finite_as_bare_tokens(engine: FakeEngine) -
     engine.release()
 
     assert client.took()[0].body.endswith(b'"y":[NaN,1.5]}')
+
+
+def test_generate_writes_the_shortest_text_of_the_output_s_own_type(engine: FakeEngine) -> None:
+    client = Client(engine)
+
+    client.send(message('{"x": [0.1, 0.2]}', start="POST /v2/models/echo/generate HTTP/1.1"))
+    engine.release()
+
+    assert client.took()[0].body.endswith(b'"y":[0.1,0.2]}')  # not 0.10000000149011612

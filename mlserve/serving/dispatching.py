@@ -51,7 +51,6 @@ class Dispatch:
         self._ticks = ticks
         self._clients = clients
         self._max_delay_s = max_delay_s
-        self._holds = max_delay_s > 0.0 or paces is not None
         self._preferred = tuple(preferred)
         self.waiting: dict[Loaded, None] = {}
         self.pieces: deque[tuple[Loaded, Waiting]] = deque()
@@ -83,7 +82,7 @@ class Dispatch:
         off_loop: deque[Loaded] = deque()
         has_more = False
         for loaded in tuple(self.waiting):
-            holds = self._holds or loaded.max_delay_s
+            holds = self._max_delay_s or loaded.max_delay_s or (self._paces is not None and not loaded.is_inline)
             if holds and (until_s := self._held_until(loaded, now_s)) > now_s:
                 wake_s = min(wake_s, until_s)
             elif loaded.is_inline and _is_short(loaded):
@@ -109,7 +108,7 @@ class Dispatch:
             runs = loaded.execute(batch)
             loaded.note_inline_run(thread_time() - start_s)
             self._delivering.deliver(loaded, runs)
-            if self._paces is not None:
+            if self._paces is not None and self._paces.is_told_of(len(batch)):
                 self._paces.note_inline(loaded, batch, thread_time() - start_s)
 
     def _fill_lanes(self, turn: deque[Loaded], now_s: float) -> None:

@@ -18,6 +18,9 @@ from mlserve.serving.ticks import Ticks
 REFUSAL_S = 20e-6
 """What refusing a request that was decoded costs about; where its rows cost the loop no more, they are run instead."""
 
+FEW = 8
+"""Of runs with fewer requests than this, one in as many is told of."""
+
 
 class Paces:
     """The pacing of every version under one objective, ``slo``; ``ticks`` are those of the loop that all share."""
@@ -28,6 +31,7 @@ class Paces:
         self._accounts = accounts
         self._lanes = lanes
         self._ends_s: dict[int, float] = {}
+        self._untold = 0
 
     def of(self, loaded: Loaded) -> Pacing:
         """What ``loaded`` has learned since it runs where it does, begun with what its load measured."""
@@ -100,6 +104,13 @@ class Paces:
             if not isinstance(run.outcome, Exception) and (timing := run.outcome.timing) is not None:
                 late = sum([ended_s - waiting.arrived_s > limit_s for waiting in run.batch])
                 self.of(loaded).note_run(timing.rows, ended_s - timing.taken_s, len(run.batch), late)
+
+    def is_told_of(self, requests: int) -> bool:
+        """Whether ``note_inline`` wants to know of a run: of those of few ``requests`` of some, for it costs some µs."""
+        if requests >= FEW:
+            return True
+        self._untold = (self._untold + 1) % FEW
+        return not self._untold
 
     def note_inline(self, loaded: Loaded, batch: Sequence[Waiting], cpu_s: float) -> None:
         """A run on the loop took so much processor time, the handing over included."""

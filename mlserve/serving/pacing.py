@@ -106,7 +106,7 @@ class Paces:
                 self.of(loaded).note_run(timing.rows, ended_s - timing.taken_s, len(run.batch), late)
 
     def is_told_of(self, requests: int) -> bool:
-        """Whether ``note_inline`` wants to know of a run: of those of few ``requests`` of some, for it costs some µs."""
+        """Whether ``note_inline`` wants to know of a run; of those of few ``requests`` only of some, to save time."""
         if requests >= FEW:
             return True
         self._untold = (self._untold + 1) % FEW

@@ -89,6 +89,8 @@ class Dispatch:
                 self._run_inline(loaded, now_s)
                 self._settle(loaded)
                 has_more = has_more or bool(loaded.queue)
+            elif loaded.is_elsewhere:
+                self._fill_own_lane(loaded, now_s)
             else:
                 off_loop.append(loaded)
         if off_loop or self.pieces:
@@ -140,6 +142,20 @@ class Dispatch:
                     turn.append(loaded)
             self._settle(loaded)
 
+    def _fill_own_lane(self, loaded: Loaded, now_s: float) -> None:
+        """The next batch of a version that another process computes, if that has answered the last."""
+        lane = loaded.own_lane
+        if lane is None:
+            lane = loaded.own_lane = Lanes(1, self._loop)
+            lane.start()
+        if not lane.idle:
+            return
+        batch = loaded.queue.take(loaded.max_rows, now_s)
+        if batch:
+            loaded.running += 1
+            lane.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded, id(batch)))
+        self._settle(loaded)
+
     def _submit(self, loaded: Loaded, batch: list[Waiting], now_s: float) -> None:
         loaded.running += 1
         number = id(batch)
@@ -190,7 +206,7 @@ class Dispatch:
         max_delay_s = self._max_delay_s if loaded.max_delay_s is None else loaded.max_delay_s
         if max_delay_s > 0.0:
             until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, max_delay_s, self._preferred)
-        if self._paces is not None and not loaded.is_inline:
+        if self._paces is not None and not loaded.is_inline and not loaded.is_elsewhere:
             until_s = max(until_s, self._paces.held_until(loaded, first, now_s))
         return until_s
 

@@ -198,10 +198,9 @@ class BatchingEngine:
         if model is None:
             return self._repository.is_settled
         try:
-            self._repository.find(model, version)
+            return self._repository.find(model, version).is_up
         except Unavailable:
             return False
-        return True
 
     def begin_drain(self) -> None:
         """Not ready from now on, so that load balancers look elsewhere; requests are still answered."""

@@ -95,7 +95,7 @@ class Queueing:
         if self._paces is not None:
             due_s = min(waiting.deadline_s, due_s + self._paces.slo.limit_s)
         waiting.rank = rank_of(due_s, request.priority)
-        if self._paces is not None:
+        if self._paces is not None and not loaded.is_elsewhere:
             self._paces.check(loaded, waiting, due_s, self._dispatch.waiting)
 
     def _check_room(self, loaded: Loaded, rows: int, priority: int) -> None:

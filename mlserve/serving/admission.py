@@ -64,13 +64,15 @@ def start_s(free_at_s: Sequence[float], batches: int, batch_s: float, now_s: flo
 class Pacing:
     """How one version keeps an objective: what to admit, how many rows to run at once, when to hold a batch.
 
-    ``carefree_rows`` may wait for a version that nothing else keeps from running, and be in time for sure.
+    ``carefree_rows`` may wait for a version that nothing else keeps from running, and be in time for sure. Where runs
+    are made on the loop (``is_inline``) they are short, and stay whole: smaller ones cost the loop more.
 
     Learns from ``note_arrival`` and ``note_run``; decides from what it is told, and keeps no queue of its own.
     """
 
-    def __init__(self, slo: Slo, curve: Curve, *, useful_rows: int) -> None:
+    def __init__(self, slo: Slo, curve: Curve, *, useful_rows: int, is_inline: bool = False) -> None:
         self.slo = slo
+        self.is_inline = is_inline
         self.curve = curve
         self._useful_rows = useful_rows
         self._arrivals = Arrivals()
@@ -136,6 +138,10 @@ class Pacing:
         batches, rest = divmod(rows, self.max_rows)
         return batches * self.curve.mean_s(self.max_rows) + (self.curve.mean_s(rest) if rest else 0.0)
 
+    def share_s(self, rows: int) -> float:
+        """What ``rows`` more make a large batch longer by."""
+        return rows * self.curve.mean_s(self.max_rows) / self.max_rows
+
     def hold_until(self, now_s: float, oldest_arrived_s: float, rows: int, due_s: float, lanes: int) -> float:
         """Until when ``rows``, the first due at ``due_s``, wait for more although a lane is idle; ``now_s`` for not."""
         rate = self._arrivals.rate(now_s)
@@ -159,6 +165,7 @@ class Pacing:
         """The largest batch that leaves some time to wait; the largest in time where none does; one row at least."""
         most = self._useful_rows
         within = self.curve.rows_within
-        self.max_rows = within(BATCH_SHARE * self.slo.limit_s, most) or within(self.slo.limit_s, most) or 1
+        if not self.is_inline:
+            self.max_rows = within(BATCH_SHARE * self.slo.limit_s, most) or within(self.slo.limit_s, most) or 1
         runs = int(CAREFREE * self.slo.limit_s / self.curve.high_s(self.max_rows))
         self.carefree_rows = 0 if self._is_wary else runs * self.max_rows

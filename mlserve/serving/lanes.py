@@ -22,6 +22,10 @@ class Lanes:
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
+    def most_of(self, limit: int | None) -> int:
+        """How many runs at a time a version may have whose own limit is ``limit``."""
+        return self.count if limit is None else min(limit, self.count)
+
     def start(self) -> None:
         """Start the threads. They are daemons: a run that never ends must not keep the process."""
         for number in range(self.count):

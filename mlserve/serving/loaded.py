@@ -17,6 +17,7 @@ from mlserve.runtime.fixed import FixedBatches
 from mlserve.runtime.lone import Lone
 from mlserve.runtime.runner import Runner
 from mlserve.runtime.trimming import give_back_soon
+from mlserve.serving.admission import Pacing
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
@@ -69,7 +70,8 @@ class Loaded:
 
     ``computes_all``: outputs that no request asked for are computed all the same, for whoever looks on.
     ``running`` counts batches in lanes; at most ``lanes`` at a time, where that is not None. ``max_delay_s`` is how
-    long a batch may wait for more rows, None for as long as the server says.
+    long a batch may wait for more rows, None for as long as the server says. ``pacing`` is kept by an engine with an
+    objective.
 
     A retired version takes no new requests by name, answers those it has, then calls ``on_drained`` and closes its
     model.
@@ -118,6 +120,7 @@ class Loaded:
         self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
+        self.pacing: Pacing | None = None
         self.computes_all = False
         self.is_retired = False
         self.on_drained: Callable[[Loaded], None] | None = None

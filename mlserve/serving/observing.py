@@ -7,6 +7,7 @@ this.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Protocol
 from zlib import crc32
 
@@ -89,4 +90,9 @@ def reason_of(error: Exception) -> str:
     >>> reason_of(Overloaded("full")), reason_of(KeyError())
     ('overloaded', 'internal')
     """
-    return _WORD.sub("_", type(error).__name__).lower() if isinstance(error, MlserveError) else "internal"
+    return _words_of(type(error).__name__) if isinstance(error, MlserveError) else "internal"
+
+
+@cache
+def _words_of(name: str) -> str:
+    return _WORD.sub("_", name).lower()

@@ -120,6 +120,7 @@ class Parts:
             on_demand=self.follower,
             on_answered=None if self.recorder is None else self.recorder.note,
             on_shared=None if self.recorder is None else self.recorder.note_shared,
+            clients=lambda: self.front.connections,
         )
         self.observers = _observers(settings, loop)
         keys_file = None if settings.api_keys is None else Path(settings.api_keys)

@@ -318,6 +318,13 @@ class Engine(Protocol):
     def view(self, model: str, version: int | None = None) -> ModelView:
         """The loaded version that a request would get. Raises NotFound, or Unavailable while it is not ready."""
 
+    def expect(self, model: str, version: int | None = None) -> ModelView:
+        """``view`` for a request for inference that is here, and is to be decoded by what it says.
+
+        Raises as ``view``, and Overloaded where it would be answered too late whatever is in it: decoding it, only to
+        refuse it then, would cost about as much as the answer.
+        """
+
     def models(self) -> Sequence[ModelStatus]:
         """Every version that is loaded, loading or failed, and names that have none yet; by name and version."""
 

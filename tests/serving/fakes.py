@@ -57,6 +57,7 @@ class FakeEngine:
     ready: bool = True
     live: bool = True
     refuse: MlserveError | Exception | None = None
+    too_late: MlserveError | None = None
     tickets: list[FakeTicket] = field(default_factory=list)
     statuses: list[ModelStatus] = field(default_factory=list)
     counted: list[ModelStatistics] = field(default_factory=list)
@@ -125,6 +126,11 @@ class FakeEngine:
 
     def view(self, model: str, version: int | None = None) -> ModelView:
         return self._find(model, version).view
+
+    def expect(self, model: str, version: int | None = None) -> ModelView:
+        if self.too_late is not None:
+            raise self.too_late
+        return self.view(model, version)
 
     def models(self) -> Sequence[ModelStatus]:
         return self.statuses

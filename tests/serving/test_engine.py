@@ -11,7 +11,8 @@ import pytest
 
 from mlserve.core.slo import Slo
 from mlserve.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded
-from mlserve.serving.seam import Engine, ModelState
+from mlserve.runtime.costs import Costs
+from mlserve.serving.seam import Answer, Engine, ModelState
 from tests import models
 from tests.serving.engines import (
     IN_LANES,
@@ -668,6 +669,77 @@ def test_a_server_that_is_idle_takes_what_it_thinks_it_cannot_do_in_time() -> No
         world = await gated_world(model, lanes=1, max_rows=4, slo=Slo(99.0, 1e-6))
 
         assert arrays(await world.ask("m", x=column(1, 2)))["y"].shape == (2, 1)
+        world.close()
+
+    asyncio.run(story())
+
+
+def take(world: World) -> asyncio.Future[Answer]:
+    """As a front end does."""
+    world.engine.expect("m")
+    return world.ask("m", x=ONE)
+
+
+async def inline_world(costs: Costs = INLINE) -> tuple[World, GatedModel]:
+    """A model that runs on the loop, under an objective that nothing can meet."""
+    model = GatedModel()
+    model.gate.set()
+    return await gated_world(model, costs, max_rows=8, slo=Slo(99.0, 1e-6)), model
+
+
+def test_a_tick_that_has_taken_on_enough_refuses_before_anything_is_decoded() -> None:
+    async def story() -> None:
+        world, _ = await inline_world()
+        futures = [take(world)]
+
+        def take_all() -> None:
+            futures.extend(take(world) for _ in range(100))
+
+        with pytest.raises(Overloaded, match=r"'m' would not answer within 0\.001 ms") as refusal:
+            take_all()
+        assert refusal.value.retry_after_s is not None
+        assert world.engine.statistics("m")[0].rejected == {"slo": 1}
+        await asyncio.gather(*futures)
+
+        assert futures
+        world.engine.expect("m")
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_without_an_objective_every_tick_takes_what_comes() -> None:
+    async def story() -> None:
+        world = await gated_world(GatedModel(), INLINE)
+
+        for _ in range(10_000):
+            world.engine.expect("m")
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_what_costs_no_more_than_its_refusal_is_run_once_it_was_decoded() -> None:
+    async def story() -> None:
+        world, model = await inline_world()
+        await asyncio.gather(*[world.ask("m", x=ONE) for _ in range(100)])
+
+        # And in runs as large as without an objective: smaller ones only cost the loop more.
+        assert model.runs == [8] * 12 + [4]
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_what_costs_the_loop_more_than_its_refusal_is_refused() -> None:
+    async def story() -> None:
+        world, model = await inline_world(Costs(alpha_s=50e-6, beta_s=100e-6, has_control_flow=False))
+        first = world.ask("m", x=ONE)
+        with pytest.raises(Overloaded, match="1 rows go first"):
+            world.ask("m", x=ONE)
+        await first
+
+        assert model.runs == [1]
         world.close()
 
     asyncio.run(story())

@@ -59,10 +59,10 @@ def parse(data: bytes) -> Any:
 def decode_infer(engine: Engine, message: Any, clock: Callable[[], float]) -> DecodedCall:
     """The request in ``message``; ``clock`` is what a ``timeout`` parameter counts from, in seconds.
 
-    Raises NotFound, Unavailable, InvalidInput, Unsupported.
+    Raises NotFound, Unavailable, Overloaded, InvalidInput, Unsupported.
     """
     version = version_of(message.model_version)
-    view = engine.view(message.model_name, version)
+    view = engine.expect(message.model_name, version)
     if view.name != message.model_name:  # NAME@STAGE, which means the version that stands there
         version = int(view.version)
     request = InferRequest(view.name, version, _inputs(message, plan_of(view)))

@@ -138,7 +138,7 @@ class Answering:
             self._infer_carefully(exchange, head, route, body)
             return
         version = route.version
-        view = self._engine.view(route.model, version)
+        view = self._engine.expect(route.model, version)
         if view.name != route.model:  # NAME@STAGE, which means the version that stands there
             version = int(view.version)
         self._admit(exchange, head, decode_infer(view, version, body, json_bytes, self._max_depth, self._clock))
@@ -148,7 +148,7 @@ class Answering:
         if head.encoding is None:
             # A length of the JSON beyond the body is no length at all, which the decoder says.
             self._check_json(len(body) if head.json_bytes is None else min(len(body), head.json_bytes))
-        view = self._engine.view(route.model, route.version)
+        view = self._engine.expect(route.model, route.version)
         version = route.version if view.name == route.model else int(view.version)
         read = partial(self._read, view, version, head, body)
         if self._offload is None or (head.encoding is not None and len(body) < INFLATED_BYTES):
@@ -217,7 +217,7 @@ class Answering:
             )
 
     def _predict(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
-        view = self._engine.view(route.model)
+        view = self._engine.expect(route.model)
         request, is_columnar = v1.decode_predict(view, body, self._max_depth)
         request.unit_key = head.unit_key
         if view.name != route.model:
@@ -238,7 +238,7 @@ class Answering:
         exchange.ticket = self._engine.stream(request, stream.deliver, stream.end)
 
     def _generate_request(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> InferRequest:
-        view = self._engine.view(route.model, route.version)
+        view = self._engine.expect(route.model, route.version)
         version = route.version if view.name == route.model else int(view.version)
         decoded = generate.decode_generate(view, version, body, self._max_depth, self._clock)
         request, exchange.id = decoded.request, decoded.id

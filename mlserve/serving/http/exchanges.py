@@ -177,8 +177,29 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         self.is_last = self.is_last or reply.is_last
         if reply.status >= HTTPStatus.BAD_REQUEST:
             self.common.note_refusal(reply.status)
-        lines = self.common.lines.of(reply.status, reply.content_type)
-        if self.head is not None and self.head.method == b"HEAD":
+        common, head, body = self.common, self.head, reply.body
+        lines = common.lines.of(reply.status, reply.content_type)
+        if (
+            head is not None
+            and head.is_plain
+            and head.is_infer
+            and self.id is None
+            and self.told_id is None
+            and not self.is_last
+            and not common.is_draining
+            and (head.coding is None or len(body) < LEAST_BYTES)
+        ):
+            # As below, for who refuses because there is no time should lose none.
+            common.numbered += 1
+            self.reply = b"%b%bcontent-length: %d\r\nmlserve-request-id: %b-%x\r\n\r\n%b" % (
+                lines,
+                reply.headers,
+                len(body),
+                common.prefix,
+                common.numbered,
+                body,
+            )
+        elif head is not None and head.method == b"HEAD":
             self.reply = lines + reply.headers + self.closing_lines(len(reply.body))
         else:
             self._write_pieces(lines, reply.headers, [reply.body])

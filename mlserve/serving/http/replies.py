@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
 from wsgiref.handlers import format_date_time
@@ -9,12 +10,13 @@ from wsgiref.handlers import format_date_time
 import msgspec
 
 from mlserve.errors import MlserveError, Overloaded, Unauthenticated, Unavailable
-from mlserve.serving.oip.documents import failure, failure_text
+from mlserve.serving.oip.documents import failure, failure_text, sentence_of
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 RETRY_AFTER_S = 1
+_REMEMBERED = 64
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -47,14 +49,21 @@ def broken(status: HTTPStatus, sentence: str | None = None) -> Reply:
 
 def failed(error: MlserveError) -> Reply:
     """The reply for one of our own errors; those that pass by themselves say when to come back."""
+    if isinstance(error, Overloaded):
+        return _come_back(error.http_status, sentence_of(error), ceil(error.retry_after_s or 0))
     headers = b""
-    if isinstance(error, Overloaded) and error.retry_after_s is not None:
-        headers = b"retry-after: %d\r\n" % max(RETRY_AFTER_S, ceil(error.retry_after_s))
-    elif isinstance(error, Overloaded) or type(error) is Unavailable:
+    if type(error) is Unavailable:
         headers = b"retry-after: %d\r\n" % RETRY_AFTER_S
     elif isinstance(error, Unauthenticated):
         headers = b"www-authenticate: Bearer\r\n"
     return Reply(error.http_status, failure(error), headers)
+
+
+@lru_cache(_REMEMBERED)
+def _come_back(status: int, sentence: str, after_s: int) -> Reply:
+    """Made once for many: who is overloaded says the same over and over, and has no time for that."""
+    headers = b"retry-after: %d\r\n" % max(RETRY_AFTER_S, after_s)
+    return Reply(status, failure_text(sentence), headers)
 
 
 TOO_MANY = refusal(
@@ -69,7 +78,7 @@ INTERNAL = refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 class StatusLines:
     """First lines of replies, with the date in them; ``turn`` them once a second or so."""
 
-    __slots__ = ("_date", "ok_binary", "ok_json")
+    __slots__ = ("_date", "_known", "ok_binary", "ok_json")
 
     def __init__(self, now_s: float) -> None:
         self.turn(now_s)
@@ -77,10 +86,15 @@ class StatusLines:
     def turn(self, now_s: float) -> None:
         """``now_s`` is seconds since 1970."""
         self._date = b"date: %b\r\n" % format_date_time(now_s).encode()
+        self._known: dict[tuple[int, bytes], bytes] = {}
         self.ok_json = self.of(200, JSON)
         self.ok_binary = self.of(200, BINARY)
 
     def of(self, status: int, content_type: bytes) -> bytes:
         """Status line, date and content type."""
-        phrase = HTTPStatus(status).phrase.encode()
-        return b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\n" % (status, phrase, self._date, content_type)
+        known = self._known.get((status, content_type))
+        if known is None:
+            phrase = HTTPStatus(status).phrase.encode()
+            known = b"HTTP/1.1 %d %b\r\n%bcontent-type: %b\r\n" % (status, phrase, self._date, content_type)
+            self._known[status, content_type] = known
+        return known

@@ -152,3 +152,39 @@ def test_the_request_id_is_the_header_s_then_the_body_s_then_one_of_ours(client:
     assert ids[:2] == ["h-1", "b%202%0D%0Ax:%20%C3%A4"]
     assert ids[2] != ids[3]
     assert [reply.json.get("id") for reply in found] == ["b-1", "b 2\r\nx: ä", None, None]
+
+
+@pytest.mark.parametrize("path", ["/v2/models/fraud/infer", "/v1/models/fraud:predict", "/v2/models/fraud/generate"])
+def test_what_would_be_too_late_is_refused_before_its_body_is_looked_at(client: Client, path: str) -> None:
+    client.engine.too_late = Overloaded("too late", retry_after_s=0.02)
+
+    client.send(message(b"no JSON at all", start=f"POST {path} HTTP/1.1"))
+
+    (reply,) = client.took()
+    assert (reply.status, reply.json, reply.headers["retry-after"]) == (429, {"error": "too late"}, "1")
+    assert client.engine.tickets == []
+
+
+def test_the_date_of_a_refusal_turns_as_that_of_an_answer_does(client: Client) -> None:
+    client.engine.refuse = Overloaded("full")
+    for now_s in (0.0, 86_400.0):
+        client.common.lines.turn(now_s)
+        client.send(message(row(1)))
+
+    assert [reply.headers["date"] for reply in client.took()] == [
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 02 Jan 1970 00:00:00 GMT",
+    ]
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Accept-Encoding: gzip", "mlserve-request-id: r-1"])
+def test_a_refusal_heeds_what_the_client_said_of_its_reply(client: Client, line: str) -> None:
+    client.engine.refuse = Overloaded("long " * 400)
+
+    client.send(message(row(1), line))
+
+    (reply,) = client.took()
+    assert reply.status == 429
+    assert (reply.headers.get("connection") == "close") == (line == "Connection: close")
+    assert ("content-encoding" in reply.headers) == line.startswith("Accept-Encoding")
+    assert (reply.headers["mlserve-request-id"] == "r-1") == line.startswith("mlserve")

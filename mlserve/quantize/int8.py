@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,8 @@ class Int8:
         prepared = folder / "prepared.onnx"
         with tools_errors(source), quiet():
             is_large = prepare(source, prepared, folder)
-        chosen, tensors = _choose(prepared, target)
-        ranges = _ranges(prepared, tensors, calibration)
+        chosen, tensors = choose(prepared, target)
+        ranges = observed_ranges(prepared, tensors, calibration)
         options = {
             "activation_type": "QUInt8" if target == "cpu" else "QInt8",
             "weight_type": "QInt8",
@@ -83,13 +83,16 @@ class Int8:
             **({} if target == "cpu" else _TENSORRT),
         }
         with tools_errors(source), quiet():
-            model = _quantized(prepared, folder, chosen, ranges, target, is_large=is_large)
+            model = quantized_graph(prepared, folder, chosen, ranges, target, is_large=is_large)
         notes = (NO_VNNI,) if target == "cpu" and read_processor().has_vnni is False else ()
         return Quantized(model, options, notes, Calibrated(prepared, ranges))
 
 
-def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
-    """The names of the nodes to quantize, and of the values between them; every node has a name afterwards."""
+def choose(prepared: Path, target: Target, *, left_out: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """The names of the nodes to quantize, and of the values between them; every node has a name afterwards.
+
+    Nodes with a weight that are ``left_out`` stay, as does what only follows them.
+    """
     model = load_graph(prepared)
     constants = {tensor.name for tensor in model.graph.initializer}
     weights = {t.name: len(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
@@ -99,7 +102,7 @@ def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
         follows = target == "cpu" and node.op_type in FOLLOWING and node.input[0] in made_in_int8
-        if follows or _is_weighted(node, weights):
+        if follows or (is_weighted(node, weights) and node.name not in left_out):
             chosen.append(node.name)
             made_in_int8.add(node.output[0])
             tensors |= dict.fromkeys(name for name in (node.input[0], node.output[0]) if name not in constants)
@@ -107,14 +110,15 @@ def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
     return chosen, list(tensors)
 
 
-def _is_weighted(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
+def is_weighted(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     """Whether ``node`` multiplies by a weight; per channel a MatMul's must be a matrix."""
     if node.op_type not in WEIGHTED or node.domain or len(node.input) < 2 or node.input[1] not in weights:
         return False
     return node.op_type != "MatMul" or weights[node.input[1]] == 2
 
 
-def _ranges(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Ranges:
+def observed_ranges(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Ranges:
+    """What each of ``tensors`` ranges over on the calibration data, by its rule. Raises InvalidInput for no rows."""
     seen = {name: ActivationHistogram() for name in tensors}
     batches = 0
     for batches, values in enumerate(observe(prepared, tensors, calibration.batches), start=1):  # noqa: B007
@@ -128,9 +132,10 @@ def _ranges(prepared: Path, tensors: Sequence[str], calibration: Calibration) ->
     return {name: range_of(histogram, calibration.rule) for name, histogram in seen.items()}
 
 
-def _quantized(
+def quantized_graph(
     prepared: Path, folder: Path, nodes: Sequence[str], ranges: Ranges, target: Target, *, is_large: bool
 ) -> onnx.ModelProto:
+    """The graph at ``prepared`` with ``nodes`` in INT8 between pairs of Q and DQ, ``ranges`` being theirs."""
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,

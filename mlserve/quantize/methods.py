@@ -15,5 +15,5 @@ QUANTIZERS: Registry[type[Quantizer]] = Registry(
         "int8-weights": Plugin("mlserve.quantize.weights_only:Int8Weights"),
         "int4-weights": Plugin("mlserve.quantize.weights_only:Int4Weights"),
     },
-    planned=("auto", "bnb-int8", "bnb-nf4"),
+    planned=("bnb-int8", "bnb-nf4"),
 )

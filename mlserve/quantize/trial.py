@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from mlserve.compare.distances import row_errors
 from mlserve.core.progress import Progress
 from mlserve.errors import InvalidInput, Unavailable, Unsupported, UsageError
 from mlserve.quantize.calibration import RowSource
@@ -29,13 +33,17 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was measured. ``is_on_target`` is False where the target is not here and the CPU stood in for it."""
+    """What was measured. ``is_on_target`` is False where the target is not here and the CPU stood in for it.
+
+    ``row_errors`` are how far each row moved, (rows,), None without rows.
+    """
 
     metric: Metric | None
     latency: tuple[Latency, ...]
     is_finite: bool
     is_on_target: bool
     notes: tuple[str, ...] = ()
+    row_errors: np.ndarray[Any, Any] | None = None
 
     @property
     def speedup(self) -> float:
@@ -55,14 +63,15 @@ def try_both(
         if rows is None:
             notes.append("the metric was not measured: give --evaluate DATA with rows it was not trained on")
             some: Arrays = synthetic_inputs(old.signature, max(LATENCY_ROWS), SEED)
-            found, answers = None, _try(old, new, some)
+            found, answers, errors = None, _try(old, new, some), None
         else:
             progress("evaluate", 0, rows.total_rows)
             answers = answer(old.run, new.run, _counted(rows, progress))
             found = measure_metric(metric, answers, seed=SEED)
+            errors = row_errors(answers.before, answers.after)
             some = next(rows.batches(max(LATENCY_ROWS))).inputs
         latency = _latencies(old, new, some, progress)
-    return Found(found, latency, answers.is_finite, device == target, tuple(notes))
+    return Found(found, latency, answers.is_finite, device == target, tuple(notes), errors)
 
 
 def _load_made(path: Path, device: Target) -> OnnxModel:

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.checkpoints import Trained, train
+
 KEPT = "MLSERVE_TEST_ALL"
+
+# Before any test's module imports Keras, which chooses once.
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 # The same examples in every run, and no verdict about speed on a busy machine.
 settings.register_profile("mlserve", deadline=None, derandomize=True)
@@ -43,3 +48,15 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
 def in_full() -> bool:
     """Whether long tests run in full (``make test-all``) or in their short form."""
     return os.environ.get(KEPT) == "1"
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A Llama-shaped checkpoint that learned a little of the standard library's documentation; not to be changed."""
+    return train(tmp_path_factory.mktemp("llama") / "llama", "llama", steps=250)
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A GPT-2-shaped checkpoint, trained as ``llama``."""
+    return train(tmp_path_factory.mktemp("gpt2") / "gpt2", "gpt2", steps=200)

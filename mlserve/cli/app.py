@@ -27,6 +27,7 @@ from mlserve.cli import (
     history,
     init,
     keys,
+    lineage,
     listing,
     policy,
     predict,
@@ -38,6 +39,8 @@ from mlserve.cli import (
     show,
     tag,
     top,
+    traffic,
+    tune,
     withdraw,
 )
 from mlserve.cli.output import BROKEN_PIPE, unwritten
@@ -122,6 +125,7 @@ def commands() -> TyperGroup:
     _add(root, show.show, "mlserve show fraud@production")
     _add(root, diff.diff, "mlserve diff fraud:1 fraud:2")
     _add(root, history.history, "mlserve history fraud")
+    _add(root, lineage.lineage, "mlserve lineage fraud@production")
     _add(root, tag.tag, "mlserve tag fraud:2 team=risk reviewed=yes")
     _add(root, archive.archive, "mlserve archive fraud:1")
     _add(root, archive.unarchive, "mlserve unarchive fraud:1")
@@ -131,9 +135,11 @@ def commands() -> TyperGroup:
     _add(root, withdraw.withdraw, "mlserve withdraw fraud@challenger")
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
     root.add_typer(_keys(), name="keys")
+    root.add_typer(_traffic(), name="traffic")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
+    _add(root, tune.tune, "mlserve tune fraud:2 --slo p99=20ms --budget 60s")
     root.add_typer(_db(), name="db")
     group = typer.main.get_command(root)
     assert isinstance(group, TyperGroup)
@@ -151,6 +157,16 @@ def _keys() -> typer.Typer:
     _add(group, keys.add, "mlserve keys add billing --scope infer --file keys.txt")
     _add(group, keys.list_, "mlserve keys list --file keys.txt", name="list")
     _add(group, keys.remove, "mlserve keys remove billing --file keys.txt")
+    return group
+
+
+def _traffic() -> typer.Typer:
+    group = _group("mlserve traffic list capture", "Captures: what was asked and answered.")
+    _add(group, traffic.list_, "mlserve traffic list capture", name="list")
+    _add(group, traffic.cat, "mlserve traffic cat capture/fraud --limit 3")
+    _add(group, traffic.stats, "mlserve traffic stats capture/fraud")
+    _add(group, traffic.compact, "mlserve traffic compact capture")
+    _add(group, traffic.erase, "mlserve traffic erase capture --unit customer-17")
     return group
 
 

@@ -22,7 +22,7 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A .joblib, .pkl or .skops file, MODULE:ATTRIBUTE, a .pt2 or .onnx file."
+            metavar="SOURCE", help="A model file (.skops, .joblib, .pt2, .pt, .ubj, .onnx …) or MODULE:ATTRIBUTE."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where the ONNX model goes.")],
@@ -49,6 +49,10 @@ def export(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Load pickles: code that the file's author chose, run as you.")
     ] = False,
+    factory: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="What builds the model of a SOURCE that holds weights only."),
+    ] = None,
     label: LabelRole = "label",
     group: GroupRole = "group",
     key: KeyRole = "key",
@@ -86,6 +90,7 @@ def export(
             opset=settings.export.opset,
             dynamic=dynamic,
             allow_pickle=allow_pickle,
+            factory=factory,
             roles=Roles(label=label, group=group, key=key, time=time),
             ignore_extra=ignore_extra,
             by=wiring.user_of(settings),

@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="An .onnx file, or a ref.", autocompletion=complete_ref)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="An .onnx file, a checkpoint folder, or a ref.", autocompletion=complete_ref
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where the smaller model goes.")],
     to: Annotated[
         str,
-        typer.Option("--to", metavar="METHOD", help="auto, fp16, int8, int8-dynamic, int8-weights or int4-weights."),
+        typer.Option(
+            "--to",
+            metavar="METHOD",
+            help="auto, fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
+        ),
     ],
     calibrate: Annotated[
         Path | None, typer.Option(metavar="DATA", help="Rows to see the model at work on, for int8.")
@@ -41,9 +48,16 @@ def quantize(
         Literal["minmax", "entropy", "percentile"] | None,
         typer.Option(help="How ranges are taken from these rows; default minmax."),
     ] = None,
-    evaluate: Annotated[Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by.")] = None,
+    evaluate: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="Rows to judge both models by; for checkpoints text.")
+    ] = None,
     metric: Annotated[
-        str | None, typer.Option(metavar="M", help="What to judge by; default is the setting quantize.metric.")
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="What to judge by: accuracy, f1, auc, log_loss, rmse, mae, ndcg[@K] of labels; agreement, cosine, "
+            "neighbours[@K] of the original's answers; or module:function. Default is the setting quantize.metric.",
+        ),
     ] = None,
     max_drop: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="The metric may fall by this, in its own units.")
@@ -130,17 +144,19 @@ def quantize(
         out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
-        _show_candidates(report, out)
+        _show_more(report, out)
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
-    _show_candidates(report, out)
+    _show_more(report, out)
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
 
 
-def _show_candidates(report: QuantizeReport, out: Output) -> None:
-    """What a search tried, as a table and a picture; ◆ marks the Pareto front."""
+def _show_more(report: QuantizeReport, out: Output) -> None:
+    """What a search tried, as a table and a picture; ◆ marks the Pareto front. Further lines of other reports."""
+    for line in report.lines():
+        out.detail(line)
     if report.search is None or not report.search.attempts:
         return
     from mlserve.quantize.pareto import front

@@ -37,10 +37,22 @@ def serve(
     max_delay_ms: Annotated[
         float | None, typer.Option(metavar="X", min=0, help="How long a batch waits for more rows; default 0.")
     ] = None,
+    lanes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Runs at a time; default as tuned, else one a core.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each run; default as tuned, else 1.")
+    ] = None,
     slo: Annotated[
         str | None,
         typer.Option(metavar="PXX=TIME", help="Latency objective such as p99=20ms; what would miss it is refused."),
     ] = None,
+    capture: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what is asked and answered in this folder; see `traffic`.")
+    ] = None,
+    capture_all_outputs: Annotated[
+        bool, typer.Option("--capture-all-outputs", help="Keep outputs too that a request did not ask for.")
+    ] = False,
     tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="The server's certificate, PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key, PEM.")] = None,
     tls_ca: Annotated[
@@ -69,7 +81,11 @@ def serve(
         "serve.workers": workers,
         "serve.max_batch": max_batch,
         "serve.max_delay_ms": max_delay_ms,
+        "serve.lanes": lanes,
+        "serve.threads": threads,
         "serve.slo": slo,
+        "serve.capture": capture,
+        "serve.capture_all_outputs": capture_all_outputs or None,
         "serve.tls_cert": tls_cert,
         "serve.tls_key": tls_key,
         "serve.tls_ca": tls_ca,
@@ -102,7 +118,8 @@ def _sentence(event: Mapping[str, Any]) -> str:
             grpc = f", gRPC at {event['grpc']}" if event["grpc"] else ""
             return f"serving {', '.join(event['refs']) or 'nothing yet'} at {event['http']}{grpc}"
         case "loaded":
-            return f"{version} is loaded and warm ({event['load_ms']:.0f} ms)"
+            tuned = f", as tuned: {event['tuned']}" if event.get("tuned") else ""
+            return f"{version} is loaded and warm ({event['load_ms']:.0f} ms){tuned}"
         case "swapped":
             previous = f", which was {event['previous']}" if event.get("previous") else ""
             return f"{version} answers now{previous}"

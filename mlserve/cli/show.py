@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlserve.cli.figures import how_made, told
 from mlserve.cli.options import ConfigFile, JsonFlag, QuietFlag, Ref, RegistryUrl
 from mlserve.cli.output import Output
 
@@ -32,7 +33,9 @@ def show(
         if report is not None:
             write_card(app, document, report)
     fields = {key: value for key, value in document.items() if key not in _APART}
+    fields["parent"] = _parent(document)
     fields |= {
+        "made": how_made({item["kind"]: item["figures"] for item in reversed(document["evidence"])}),
         "created_at": datetime.fromisoformat(document["created_at"]),
         "size_bytes": sum(entry["size_bytes"] for entry in document["files"]),
         "files": [entry["path"] for entry in document["files"]],
@@ -50,8 +53,12 @@ def show(
 
 
 _APART = ("name", "version", "signature", "files", "evidence", "load_failures")
-_WORDS = ("exactness", "provider", "metric", "method", "framework", "rule", "layers", "cpu", "cpu_flags")
-"""Figures of a word or two; longer texts are for --json."""
+
+
+def _parent(document: dict[str, Any]) -> str | None:
+    """The parent; where none was recorded, the digest of what it was quantized from."""
+    of = [item["figures"].get("parent") for item in document["evidence"] if item["kind"] == "quantization"]
+    return document["parent"] or next(iter(of), None)
 
 
 def _spec(spec: dict[str, Any]) -> str:
@@ -60,8 +67,6 @@ def _spec(spec: dict[str, Any]) -> str:
 
 
 def _evidence(item: dict[str, Any]) -> dict[str, Any]:
-    """One measurement in a line: numbers, and words where there are few or where they say why it did not pass."""
-    words = _WORDS if item["passed"] else (*_WORDS, "reason")
-    figures = item["figures"].items()
-    plain = {key: value for key, value in figures if isinstance(value, (bool, int, float)) or key in words}
-    return item | {"figures": plain, "measured_at": datetime.fromisoformat(item["measured_at"])}
+    """One measurement in a line."""
+    figures = told(item["kind"], item["figures"], passed=item["passed"])
+    return item | {"figures": figures, "measured_at": datetime.fromisoformat(item["measured_at"])}

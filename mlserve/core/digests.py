@@ -40,6 +40,14 @@ def digest_file(path: Path) -> str:
         raise InvalidInput(f"cannot read '{path}': {error.strerror}") from error
 
 
+def digest_of_data(uri: str | None) -> str | None:
+    """The address of data that is a local file; what lies elsewhere is named, not fetched."""
+    if uri is None:
+        return None
+    path = Path(uri.removeprefix("file://"))
+    return digest_file(path) if path.is_file() else None
+
+
 def canonical_json(value: Any) -> bytes:
     """``value`` as the one JSON text that equal values share: sorted keys, no spaces, UTF-8.
 
@@ -66,7 +74,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files that make up one model, the graph first under the name ``model.onnx``."""
+    """The files that make up one model, first what it is opened by: ``model.onnx``, a checkpoint's ``config.json``."""
 
     files: tuple[FileEntry, ...]
 

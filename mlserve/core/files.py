@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlserve.errors import InvalidInput, UsageError
+from mlserve.errors import InvalidConfig, InvalidInput, UsageError
 
 
 @contextmanager
@@ -71,6 +71,16 @@ def release(staged: Path, target: Path) -> None:
             data.unlink(missing_ok=True)
         if evidence.name in fresh:
             fresh[evidence.name].replace(evidence)
+
+
+def make_private(folder: Path, what: str) -> None:
+    """Make ``folder``, for its owner alone, if it is not there. Raises InvalidConfig where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidConfig(f"{what} '{folder}' cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidConfig(f"{what} '{folder}' cannot be written to")
 
 
 def check_writable(target: Path) -> None:

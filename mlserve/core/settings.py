@@ -36,7 +36,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: Device = "auto"
     workers: Positive = 1
     max_batch: Positive | None = None
-    max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    max_delay_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    lanes: Positive | None = None
+    threads: Positive | None = None
+    tuned: Literal["auto", "off"] = "auto"
     preferred_batches: tuple[Positive, ...] = ()
     max_queue_rows: Positive = 8192
     length_buckets: Buckets = "auto"
@@ -53,6 +56,16 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     traces: str | None = None
     trace_share: Share = 0.01
     unit_key_input: str | None = None
+    capture: str | None = None
+    capture_all_outputs: bool = False
+    capture_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    capture_policy: str | None = None
+    capture_key_file: str | None = None
+    capture_segment_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
+    capture_segment_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    capture_max_bytes: Positive | None = None
+    capture_ring_bytes: Positive = 64 << 20
+    capture_sync: Literal["none", "interval", "batch"] = "interval"
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
     max_grpc_message_bytes: Positive | None = None

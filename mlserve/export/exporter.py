@@ -21,7 +21,8 @@ class Request:
     """One call of ``export``, as far as an exporter needs it.
 
     ``source`` is what the user typed and ``loaded`` the object it led to, or None for files that the exporter reads
-    itself. ``dynamic`` is None where the user left the choice to the exporter.
+    itself. ``dynamic`` is None where the user left the choice to the exporter. ``made`` is what the function of
+    ``--factory`` gave, for a file that holds weights and not the model that they belong to.
     """
 
     source: str
@@ -31,6 +32,7 @@ class Request:
     opset: int
     dynamic: Axes | None
     allow_pickle: bool
+    made: Any = None
 
 
 @dataclass(frozen=True, slots=True)

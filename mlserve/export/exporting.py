@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from mlserve.core.digests import canonical_json, digest_file
+from mlserve.core.digests import canonical_json, digest_file, manifest_of
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import ExportSettings
-from mlserve.errors import UsageError
+from mlserve.errors import NotFound, UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.export.declaring import declare_outputs
 from mlserve.export.exporter import Request
-from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
+from mlserve.export.frameworks import EXPORTERS, FROM_FACTORY, framework_of_file, framework_of_object, reads_itself
 from mlserve.export.loading import load_source
 from mlserve.export.parity import reasons
 from mlserve.export.proving import answers, inputs_of, measure, saved
@@ -42,6 +43,7 @@ def export(
     opset: int = _DEFAULTS.opset,
     dynamic: str | None = None,
     allow_pickle: bool = False,
+    factory: str | None = None,
     roles: Roles | None = None,
     ignore_extra: bool = False,
     folder: Path | None = None,
@@ -51,8 +53,9 @@ def export(
 ) -> ExportReport:
     """Any framework's model as ONNX, written only if it gives the same answers as the original.
 
-    ``source`` is a model file or ``module:attr``, looked for in ``folder`` (the working directory). ``sample`` is a
-    data file; without one, rows are made up where that is possible. A row is over when an output differs by more than
+    ``source`` is a model file or ``module:attr``, looked for in ``folder`` (the working directory); ``factory`` is the
+    ``module:attr`` that builds the model of a file that holds weights only. ``sample`` is a data file; without one,
+    rows are made up where that is possible. A row is over when an output differs by more than
     ``atol + rtol * |value|``; up to ``allow_mismatch`` such rows pass. ``dynamic`` is read by ``axes.parse_axes``.
     Beside ``out`` comes ``out.evidence.json``. The same source gives the same bytes.
 
@@ -63,7 +66,9 @@ def export(
     roles = roles or Roles()
     with staging(out, inputs=_files_read(source, sample, out)) as staged:
         progress("load", 0, None)
-        name, request = _request(source, framework, sample, roles, opset, dynamic, allow_pickle, folder or Path.cwd())
+        name, request = _request(
+            source, framework, sample, roles, opset, dynamic, allow_pickle, factory, folder or Path.cwd()
+        )
         progress("convert", 0, None)
         conversion = EXPORTERS[name]().convert(request)
         model = normalise(conversion.model)
@@ -116,6 +121,7 @@ def _request(
     opset: int,
     dynamic: str | None,
     allow_pickle: bool,
+    factory: str | None,
     folder: Path,
 ) -> tuple[str, Request]:
     axes = parse_axes(dynamic) if dynamic is not None else None
@@ -123,10 +129,27 @@ def _request(
     if framework != "auto":
         EXPORTERS.chosen(framework)  # an unknown name is said before a large file is loaded
     name = framework_of_file(source) if framework == "auto" else framework
-    reads_itself = name is not None and Path(source).suffix.lower() in EXPORTERS[name].suffixes
-    loaded = None if reads_itself else load_source(source, allow_pickle=allow_pickle, folder=folder)
+    if factory is not None:
+        made = _made(factory, source, folder)
+        name = name or framework_of_object(made, factory)
+        if name not in FROM_FACTORY:
+            raise UsageError(
+                f"--factory builds the module of a file of weights, and '{source}' is for {name}",
+                hint="leave out --factory",
+            )
+        return name, Request(source, None, table, roles, opset, axes, allow_pickle, made)
+    is_read = name is not None and reads_itself(name, source)
+    loaded = None if is_read else load_source(source, allow_pickle=allow_pickle, folder=folder)
     request = Request(source, loaded, table, roles, opset, axes, allow_pickle)
     return name or framework_of_object(loaded, source), request
+
+
+def _made(factory: str, source: str, folder: Path) -> Any:
+    if not Path(source).is_file():
+        raise NotFound(f"no file '{source}'", hint="with --factory, give a file of weights")
+    if ":" not in factory:
+        raise UsageError(f"'{factory}' does not name a function", hint="--factory MODULE:FUNCTION")
+    return load_source(factory, allow_pickle=False, folder=folder)
 
 
 def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
@@ -136,4 +159,7 @@ def _provenance(framework: str, tools: Mapping[str, str]) -> dict[str, str]:
 
 def _source_digest(source: str) -> str | None:
     path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return manifest_of([(file.relative_to(path).as_posix(), file) for file in files]).digest
     return digest_file(path) if path.is_file() else None

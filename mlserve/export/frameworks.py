@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +23,51 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
         "lightgbm": Plugin(
             "mlserve.export.lightgbm:LightgbmExporter", needs=("lightgbm", "sklearn", "onnxmltools"), extra="boosting"
         ),
+        "keras": Plugin("mlserve.export.keras:KerasExporter", needs=("keras",), extra="keras"),
+        "tensorflow": Plugin(
+            "mlserve.export.tensorflow:TensorflowExporter", needs=("tensorflow", "tf2onnx"), extra="tensorflow"
+        ),
         "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
     },
 )
 
+# Keras settles on its backend when it is first imported, which the user's own code may do; TensorFlow, its default, is
+# seldom there. Whoever has said what it shall be is left alone.
+if importlib.util.find_spec("torch") is not None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+
 # Known without importing the framework: a scikit-learn file must not cost an import of torch.
-_BY_SUFFIX = {".onnx": "onnx", ".pt2": "torch", ".ubj": "xgboost", ".lgb": "lightgbm"}
-_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+_BY_SUFFIX = {".onnx": "onnx", ".keras": "keras", ".ubj": "xgboost", ".lgb": "lightgbm"}
+_BY_SUFFIX |= dict.fromkeys((".pt2", ".pt", ".pth", ".ckpt", ".safetensors"), "torch")
+_BY_MEMBER = {"saved_model.pb": "tensorflow"}
+_BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "keras": "keras", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+
+FROM_FACTORY = ("torch", "keras")
+"""Frameworks whose files may hold weights only, of a model that the user's code builds."""
 
 
 def framework_of_file(source: str) -> str | None:
-    """The framework that reads ``source`` itself, by its suffix, or None for one that has to be loaded first.
+    """The framework that reads ``source`` itself, by its suffix or by what lies in the folder, or None for one that has
+    to be loaded first.
 
     >>> framework_of_file("m.onnx"), framework_of_file("m.joblib")
     ('onnx', None)
     """
-    suffix = Path(source).suffix.lower()
+    path = Path(source)
+    if path.is_dir():
+        return next((name for member, name in _BY_MEMBER.items() if (path / member).is_file()), None)
+    suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     return next((name for name in _others() if suffix and suffix in EXPORTERS[name].suffixes), None)
+
+
+def reads_itself(name: str, source: str) -> bool:
+    """Whether the exporter called ``name`` reads ``source`` itself: a file by its suffix, or a folder."""
+    path = Path(source)
+    if path.is_dir():
+        return name in _BY_MEMBER.values()
+    return path.suffix.lower() in EXPORTERS[name].suffixes
 
 
 def framework_of_object(loaded: Any, source: str) -> str:
@@ -61,5 +89,5 @@ def framework_of_object(loaded: Any, source: str) -> str:
 
 def _others() -> list[str]:
     """Exporters that other packages bring through the entry-point group."""
-    known = {*_BY_SUFFIX.values(), *_BY_PACKAGE.values()}
+    known = {*_BY_SUFFIX.values(), *_BY_MEMBER.values(), *_BY_PACKAGE.values()}
     return [name for name in EXPORTERS if name not in known]

@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from mlserve.core.importing import imports_from
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
-from mlserve.export.attributes import imports_from, load_attribute
+from mlserve.export.attributes import load_attribute
 from mlserve.export.quieting import foreign_output
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".jl")
@@ -27,6 +28,11 @@ def load_source(source: str, *, allow_pickle: bool, folder: Path) -> Any:
     path = Path(source)
     if path.is_file():
         return _load_file(path, allow_pickle=allow_pickle)
+    if path.is_dir():
+        raise Unsupported(
+            f"'{path}' is a folder without a model that is known here",
+            hint="give the model's file, or the folder that holds saved_model.pb",
+        )
     named = _ATTRIBUTE.fullmatch(source)
     if named is None or path.suffix.lower() in (*PICKLES, ".skops"):
         raise NotFound(f"no file '{source}'", hint="give a model file, or module:attr for a Python object")
@@ -44,14 +50,15 @@ def _load_file(path: Path, *, allow_pickle: bool) -> Any:
                 hint="--allow-pickle if you trust where it comes from, or save it with skops.io.dump",
             )
         return _load_pickle(path)
-    if suffix in (".pt", ".pth"):
+    if suffix in (".h5", ".hdf5"):
         raise Unsupported(
-            f"'{path}' holds weights or a pickled module, not a program",
-            hint="save torch.export.export(…) as .pt2, or name a function that builds the module as module:attr",
+            f"'{path}' is of the format before Keras 3, or holds weights only",
+            hint="save the model as .keras; a .weights.h5 file needs --factory MODULE:FUNCTION that builds the model",
         )
     raise Unsupported(
         f"'{path}' is not a file that can be exported",
-        hint=f"known are .onnx, .pt2, .ubj, .lgb, .skops, {', '.join(PICKLES)} and module:attr",
+        hint=f"known are .onnx, .pt2, .pt, .safetensors, .keras, .ubj, .lgb, .skops, {', '.join(PICKLES)}"
+        " and module:attr",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -40,8 +41,29 @@ def rename_outputs(model: onnx.ModelProto, names: Sequence[str]) -> list[str]:
     return wanted
 
 
+def number_values(model: onnx.ModelProto) -> None:
+    """Call inner values ``v1``, ``v2``… in the order that nodes have them, and sort weights so.
+
+    For converters that take one of several names by chance, and would give other bytes each time.
+    """
+    kept = {value.name for value in (*model.graph.input, *model.graph.output)}
+    free = (new for number in itertools.count(1) if (new := f"v{number}") not in kept)
+    numbers: dict[str, str] = {}
+    for graph in graphs(model):
+        for node in graph.node:
+            node.name = ""
+            for name in (*node.input, *node.output):
+                if name and name not in kept and name not in numbers:
+                    numbers[name] = next(free)
+    weights = model.graph.initializer
+    numbers |= {tensor.name: next(free) for tensor in weights if tensor.name not in numbers}
+    _rename_values(model, numbers)
+    weights.sort(key=lambda tensor: (len(tensor.name), tensor.name))
+    del model.graph.value_info[:]
+
+
 def name_axes(model: onnx.ModelProto) -> None:
-    """Name the dynamic axes of inputs and outputs that have no name, or only a tracer's number (``s77``).
+    """Name the dynamic axes of inputs and outputs that have no name, or only a tracer's number (``s77``, ``unk__8``).
 
     Axis 0 of the first input is ``batch``, and so is every axis that is equal to it; others are ``axis_1``, ``axis_2``…
     Names that a person gave stay.
@@ -57,7 +79,7 @@ def name_axes(model: onnx.ModelProto) -> None:
 
 
 def _is_nameless(name: str) -> bool:
-    return not name or re.fullmatch(r"[su]\d+", name) is not None
+    return not name or re.fullmatch(r"[su]\d+|unk__\d+", name) is not None
 
 
 def _dynamic_dims(model: onnx.ModelProto) -> Iterator[tuple[int, Any]]:

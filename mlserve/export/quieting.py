@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -32,3 +33,18 @@ def converter_output(*loggers: str) -> Iterator[None]:
     finally:
         for name, level in previous.items():
             logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def native_output() -> Iterator[None]:
+    """What compiled code writes to the process's own stdout is dropped: no Python object stands in its way."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    dropped = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(dropped, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(dropped)

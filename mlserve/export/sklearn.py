@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx
 import skl2onnx
+from onnx import numpy_helper
 from skl2onnx.common import data_types
 from sklearn.base import BaseEstimator
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
@@ -55,6 +58,7 @@ class SklearnExporter:
         first = first_rows(request, text=encoder_columns(estimator, str)) if request.sample is not None else None
         columns = plan_columns(estimator, first)
         model = _convert(with_exact_front(with_float32_thresholds(estimator)), columns, request.opset)
+        _flatten_labels(model, estimator)
         notes = _drop_binary_scores(model, estimator)
         names = rename_outputs(model, [output_name(value.name, estimator) for value in model.graph.output])
         name_axes(model)
@@ -144,6 +148,18 @@ _CONVERTER_ERRORS = (
     LookupError,
     NameError,
 )
+
+
+def _flatten_labels(model: onnx.ModelProto, estimator: Any) -> None:
+    """The converter gives the labels of a quadratic discriminant analysis as one row of them."""
+    if not isinstance(list(inside(estimator))[-1], QuadraticDiscriminantAnalysis):
+        return
+    label = model.graph.output[0].name
+    rename_outputs(model, [f"{label}_row", *(value.name for value in model.graph.output[1:])])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), f"{label}_length"))
+    model.graph.node.add(op_type="Reshape", input=[f"{label}_row", f"{label}_length"], output=[label])
+    del model.graph.output[0].type.tensor_type.shape.dim[1:]
+    model.graph.output[0].name = label
 
 
 def _drop_binary_scores(model: onnx.ModelProto, estimator: Any) -> tuple[str, ...]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import onnx
 import torch
 from torch.utils import _pytree as pytree
 
 from mlserve.errors import InvalidInput, Unsupported, UsageError
 from mlserve.export.exporter import Arrays, Conversion, Request
 from mlserve.export.naming import name_axes, rename_inputs, rename_outputs
-from mlserve.export.quieting import converter_output, foreign_output
+from mlserve.export.quieting import foreign_output
 from mlserve.export.sampling import first_rows
 from mlserve.export.torch_inputs import (
     Tensors,
@@ -26,16 +25,17 @@ from mlserve.export.torch_inputs import (
     with_enough_rows,
 )
 from mlserve.export.torch_loading import load_program
+from mlserve.export.torch_tracing import trace
+from mlserve.export.torch_weights import WEIGHTS, module_of_weights
 
 MAX_EXAMPLE_ROWS = 8
 _TOOLS = ("torch", "onnxscript", "onnx", "onnxruntime", "onnxruntime-gpu")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class TorchExporter:
-    """Modules (an instance, a class or a factory; with example inputs if it gives a pair) and ``.pt2`` files."""
+    """Modules (an instance, a class or a factory; with example inputs if it gives a pair), ``.pt2`` files, weights."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".pt2",)
+    suffixes: ClassVar[tuple[str, ...]] = (".pt2", *WEIGHTS)
     packages: ClassVar[tuple[str, ...]] = ("torch",)
 
     def convert(self, request: Request) -> Conversion:
@@ -44,9 +44,12 @@ class TorchExporter:
         Raises UsageError where example inputs are needed, InvalidInput for inputs that the module refuses or a program
         that torch cannot trace, Unsupported for outputs other than tensors.
         """
-        if request.loaded is None:
+        if request.loaded is None and request.made is None and Path(request.source).suffix.lower() == ".pt2":
             return _convert_program(request)
-        module, given = request.loaded if isinstance(request.loaded, tuple) else (request.loaded, None)
+        loaded = request.loaded
+        if loaded is None:
+            loaded = module_of_weights(Path(request.source), request.made, allow_pickle=request.allow_pickle)
+        module, given = loaded if isinstance(loaded, tuple) else (loaded, None)
         if not isinstance(module, torch.nn.Module):
             raise InvalidInput(f"'{request.source}' is a {type(module).__qualname__}, not a torch module")
         module = module.cpu().eval()
@@ -60,7 +63,7 @@ class TorchExporter:
             tensors = tensors if request.dynamic == {} else with_enough_rows(tensors)
             names = output_names(run(module, tensors))
         axes = dynamic_axes(tensors, request.dynamic)
-        model = _export(module, request.opset, kwargs=tensors, dynamic_shapes=axes)
+        model = trace(module, request.opset, kwargs=tensors, dynamic_shapes=axes)
         rename_inputs(model, list(tensors))
         names = rename_outputs(model, names)
         name_axes(model)
@@ -106,7 +109,7 @@ def _convert_program(request: Request) -> Conversion:
         raise UsageError("a .pt2 program has fixed its dynamic axes already", hint="leave out --dynamic")
     program = load_program(Path(request.source), allow_pickle=request.allow_pickle)
     module = program.module()
-    model = _export(program, request.opset)
+    model = trace(program, request.opset)
     inputs = [value.name for value in model.graph.input]
     leaves = pytree.tree_leaves(program.example_inputs)
     if len(leaves) != len(inputs) or not all(isinstance(leaf, torch.Tensor) for leaf in leaves):
@@ -129,37 +132,6 @@ def _call_like(program: Any, module: torch.nn.Module) -> torch.nn.Module:
             return module(*args, **kwargs)
 
     return Named()
-
-
-def _export(source: Any, opset: int, **call: Any) -> onnx.ModelProto:
-    try:
-        with converter_output("torch", "torch.onnx", "onnxscript", "onnx_ir"):
-            program = torch.onnx.export(
-                source, dynamo=True, external_data=False, verbose=False, opset_version=opset, **call
-            )
-    except torch.onnx.OnnxExporterError as error:
-        raise InvalidInput(f"torch cannot export this module: {_summary(error)}", hint=_advice(error)) from error
-    if program is None:  # only where torch writes a file itself
-        raise AssertionError("torch gave no program")
-    model: onnx.ModelProto = program.model_proto
-    return model
-
-
-def _summary(error: Exception) -> str:
-    """The sentence that matters out of torch's page of advice."""
-    text = _COLOUR.sub("", str(error))
-    _, _, tail = text.partition("## Exception summary")
-    lines = [line.strip() for line in (tail or text).split("\n") if line.strip()]
-    return " ".join(lines[:2])[:600]
-
-
-def _advice(error: Exception) -> str | None:
-    text = str(error)
-    if "inferred a static shape" in text or "Constraints violated" in text:
-        return "the module fixes that axis; leave it out of --dynamic, or --dynamic none for a model of one shape"
-    if "data-dependent" in text or "GuardOnDataDependent" in text:
-        return "the module branches on values; use torch.where or torch.cond in its forward"
-    return None
 
 
 def _original(

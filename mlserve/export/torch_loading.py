@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch.export.pt2_archive import constants
 
 from mlserve.errors import InvalidInput, NotFound, UsageError
+from mlserve.export.archives import archive_names
 from mlserve.export.quieting import converter_output
 
 _FORCE_SAFE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -28,9 +28,10 @@ def load_program(path: Path, *, allow_pickle: bool) -> Any:
     """
     if not path.is_file():
         raise NotFound(f"no file '{path}'")
+    names = [Path(name).name for name in archive_names(path, "a .pt2 archive")]
     try:
         if not allow_pickle:
-            _refuse_objects(path)
+            _refuse_objects(path, names)
         with _only_tensors(forced=not allow_pickle), converter_output("torch", "torch.export"):
             return torch.export.load(path)
     except UnpicklingError as error:
@@ -40,13 +41,8 @@ def load_program(path: Path, *, allow_pickle: bool) -> Any:
         raise InvalidInput(f"'{path}' is not a program of torch.export that can be read here: {fact}") from error
 
 
-def _refuse_objects(path: Path) -> None:
+def _refuse_objects(path: Path, names: list[str]) -> None:
     """Objects other than tensors are unpickled by torch without any restriction."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [Path(name).name for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
-        raise InvalidInput(f"'{path}' is not a .pt2 archive") from error
     if any(name.startswith(_PICKLED_CONSTANTS) for name in names):
         raise _needs_pickle(path)
 

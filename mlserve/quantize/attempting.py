@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mlserve.quantize.pareto import Standing
 from mlserve.quantize.plan import plan_of, summary
 from mlserve.quantize.quantizer import Quantized
 from mlserve.quantize.targets import Target
-from mlserve.quantize.trial import Found, try_both
+from mlserve.quantize.trial import Found, Memory, try_both
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Job:
     demands: Demands
     tools: Mapping[str, str]
     progress: Progress
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def attempt(
     check_made(made)
     save_graph(made.model, path)
     manifest = read_manifest(path)
-    found = try_both(job.model, path, job.target, job.evaluation, job.metric, job.progress)
+    found = try_both(job.model, path, job.target, job.evaluation, job.metric, job.progress, job.memory)
     size_ratio = job.parent.size_bytes / manifest.size_bytes
     doubts = (*objections, *(calibrated.objections if calibrated else ()))
     speedup = found.speedup if found.is_on_target else None

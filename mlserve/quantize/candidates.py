@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from mlserve.quantize.census import Census
 from mlserve.quantize.targets import Target
 
-MIN_BYTES = 64 * 1024
-"""Of weights that some method makes smaller; a model below it is read, loaded and run in no time as it is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -20,7 +17,7 @@ class Candidates:
 
 
 def refusal(census: Census) -> str | None:
-    """Why nothing is worth trying on such a model, or None."""
+    """Why nothing can be tried on such a model, whatever its size, or None."""
     held = census.matrix_bytes + census.table_bytes + census.conv_bytes
     if not held and census.ml_nodes:
         return (
@@ -29,8 +26,6 @@ def refusal(census: Census) -> str | None:
         )
     if not held:
         return "it has no FP32 weight that any method makes smaller"
-    if held < MIN_BYTES:
-        return f"it is too small to gain: {held / 1024:.1f} KiB of weights, worth trying from {MIN_BYTES // 1024} KiB"
     return None
 
 

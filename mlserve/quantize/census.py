@@ -9,6 +9,9 @@ import onnx
 
 from mlserve.graph.walking import graphs, nodes, tensors
 
+MIN_WEIGHT_BYTES = 4096
+"""Below it, scales and operators that a method adds weigh more than what it saves, and measured gains are chance."""
+
 _FLOAT = onnx.TensorProto.FLOAT
 
 
@@ -47,6 +50,17 @@ def take_census(model: onnx.ModelProto) -> Census:
         conv_bytes=sum(weights[name] for name in by_use["conv"]),
         ml_nodes=sum(node.domain == "ai.onnx.ml" for node in nodes(model)),
     )
+
+
+def too_small(census: Census) -> list[str]:
+    """Why a model with so few weights is left alone; empty where it has none, of which the method has a word to say.
+
+    >>> too_small(Census(84, 84, 0, 0, 0))
+    ['its weights are 84 bytes in all, too few for any method to gain']
+    """
+    if not 0 < census.float_bytes < MIN_WEIGHT_BYTES:
+        return []
+    return [f"its weights are {census.float_bytes} bytes in all, too few for any method to gain"]
 
 
 _USES: dict[str, tuple[tuple[str, int], ...]] = {

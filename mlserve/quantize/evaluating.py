@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from mlserve.compare.quality import drop_of, evaluate, metric_named
+from mlserve.compare.quality import Against, drop_of, measured_against, metric_named
+from mlserve.compare.quality import Metric as Quality
 from mlserve.errors import InvalidInput, Unsupported
 from mlserve.quantize.gate import Metric
 from mlserve.rows.reading import RowBatch
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Outputs = dict[str, np.ndarray[Any, Any]]
+Draw = Callable[[np.random.Generator], tuple[float, float]]
+"""A metric before and after, over rows (or groups) drawn with replacement."""
 
 MAX_DRAWS = 1000
 MIN_DRAWS = 100
@@ -24,12 +27,13 @@ DRAWN_VALUES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Both models' outputs over the same rows, and the rows' labels where the data has any."""
+    """Both models' outputs over the same rows, and the rows' labels and groups where the data has any."""
 
     before: Outputs
     after: Outputs
     labels: np.ndarray[Any, Any] | None
     rows: int
+    groups: np.ndarray[Any, Any] | None = None
 
     @property
     def is_finite(self) -> bool:
@@ -46,16 +50,16 @@ def answer(
 ) -> Answers:
     """Run both models on every batch. Raises InvalidInput for data without rows, Unsupported for ragged outputs."""
     outputs: tuple[list[Outputs], list[Outputs]] = ([], [])
-    labels, rows = [], 0
+    labels, groups, rows = [], [], 0
     for batch in batches:
         outputs[0].append(before(batch.inputs))
         outputs[1].append(after(batch.inputs))
         labels.append(batch.roles.get("label"))
+        groups.append(batch.roles.get("group"))
         rows += batch.rows
     if not rows:
         raise InvalidInput("the evaluation data has no rows")
-    known = [part for part in labels if part is not None]
-    return Answers(_joined(outputs[0]), _joined(outputs[1]), np.concatenate(known) if known else None, rows)
+    return Answers(_joined(outputs[0]), _joined(outputs[1]), _column(labels), rows, _column(groups))
 
 
 def measure_metric(name: str, answers: Answers, *, seed: int) -> Metric:
@@ -64,30 +68,61 @@ def measure_metric(name: str, answers: Answers, *, seed: int) -> Metric:
     A metric that compares two models (``agreement``, ``cosine``) takes the original's outputs as the truth, also for
     the original. Raises UsageError for an unknown metric, InvalidInput without the labels that it needs, Unsupported.
     """
-    everything = np.arange(answers.rows)
-    before, after = _values(name, answers, everything)
+    metric = metric_named(name)
+    before, after, draw = _by_units(metric, answers) if metric.units else _by_rows(metric, answers)
     if np.isnan(before):
         raise InvalidInput(
             f"the original's {name} is NaN on the evaluation data", hint="leave out the rows that it answers with NaN"
         )
-    metric = metric_named(name)
-    drops = []
+    drop = drop_of(metric, before, after)
+    return Metric(name, before, after, drop, _interval(metric, draw, answers, seed), answers.rows)
+
+
+def _interval(metric: Quality, draw: Draw, answers: Answers, seed: int) -> tuple[float, float]:
+    """95 % of the drops that draws of rows give; NaN where no draw says anything."""
     rng = np.random.default_rng(seed)
-    for _ in range(_draws(answers)):
+    drops = []
+    for _ in range(MIN_DRAWS if metric.is_custom else _draws(answers)):
         try:
-            drawn = _values(name, answers, rng.integers(0, answers.rows, answers.rows))
+            drops.append(drop_of(metric, *draw(rng)))
         except InvalidInput:  # a draw without one of the classes says nothing
             continue
-        drops.append(drop_of(metric, *drawn))
-    drop = drop_of(metric, before, after)
-    low, high = np.quantile(drops, (0.025, 0.975)) if drops else (drop, drop)
-    return Metric(name, before, after, drop, (float(low), float(high)), answers.rows)
+    if not drops:
+        return float("nan"), float("nan")
+    low, high = (float(bound) for bound in np.quantile(drops, (0.025, 0.975)))
+    if not metric.is_share:
+        return low, high
+    # Draws from rows that all went well show no mistake, which is no proof that there is none: with a chance of p each,
+    # all of n rows go well with (1 - p)^n.
+    unseen = 1 - 0.025 ** (1 / answers.rows)
+    return low if low < high else low - unseen * (metric.needs == "labels"), max(high, unseen)
 
 
-def _values(name: str, answers: Answers, index: np.ndarray[Any, Any]) -> tuple[float, float]:
-    before, after = _rows(answers.before, index, answers.rows), _rows(answers.after, index, answers.rows)
-    labels = None if answers.labels is None else answers.labels[index]
-    return evaluate(name, before, before, labels), evaluate(name, after, before, labels)
+def _by_rows(metric: Quality, answers: Answers) -> tuple[float, float, Draw]:
+    """The metric before and after, and both over rows drawn with replacement."""
+
+    def values(index: np.ndarray[Any, Any]) -> tuple[float, float]:
+        before, after = (_rows(side, index, answers.rows) for side in (answers.before, answers.after))
+        labels, groups = (None if column is None else column[index] for column in (answers.labels, answers.groups))
+        against = measured_against(metric, Against(before, labels, groups))
+        return float(metric.measure(before, against)), float(metric.measure(after, against))
+
+    before, after = values(np.arange(answers.rows))
+    return before, after, lambda rng: values(rng.integers(0, answers.rows, answers.rows))
+
+
+def _by_units(metric: Quality, answers: Answers) -> tuple[float, float, Draw]:
+    """As ``_by_rows``, drawing what the metric is the mean of: groups are drawn whole, neighbours found once."""
+    assert metric.units is not None
+    against = measured_against(metric, Against(answers.before, answers.labels, answers.groups))
+    units = np.stack([metric.units(side, against) for side in (answers.before, answers.after)])
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        before, after = units[:, rng.integers(0, units.shape[1], units.shape[1])].mean(axis=1)
+        return float(before), float(after)
+
+    before, after = units.mean(axis=1)
+    return float(before), float(after), draw
 
 
 def _rows(outputs: Outputs, index: np.ndarray[Any, Any], rows: int) -> Outputs:
@@ -97,6 +132,11 @@ def _rows(outputs: Outputs, index: np.ndarray[Any, Any], rows: int) -> Outputs:
 def _draws(answers: Answers) -> int:
     values = sum(output.size for output in answers.before.values())
     return int(np.clip(DRAWN_VALUES // max(values, 1), MIN_DRAWS, MAX_DRAWS))
+
+
+def _column(parts: list[Any]) -> np.ndarray[Any, Any] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 def _joined(parts: list[Outputs]) -> Outputs:

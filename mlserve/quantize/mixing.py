@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mlserve.quantize.auto import Budget
 
 RUNGS = {Kind.INT8_DYNAMIC: (Kind.W8, Kind.FP32), Kind.INT8: (Kind.FP32,)}
-RANKING_SHARE = 0.6
+RANKING_SHARE = 0.7
 """Of the budget: by then ranking ends, so that there is time to climb and to measure."""
 
 MAX_LOOKS = 3
 """How often a mixture may be put to the evaluation rows: each look at them makes the verdict a little kinder."""
 
 MARGIN = 0.9
-"""By so much the bound on the tuning rows is tightened beyond what the last look asks for."""
+"""Of the bound is what rows of another sample are held to, so that the evaluation rows seldom disagree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ def mix(job: Job, start: Attempt, tuning: Tuning | None, folder: Path, budget: B
             progress=job.progress,
         )
         notes = [f"layers were chosen on {tuning.rows} rows of the {tuning.origin}, which are not judged on"]
-        if missed := len(bench.layers) - len(found.damage):
-            notes.append(f"{missed} of {len(bench.layers)} layers were not ranked within the budget: the smallest")
+        matrices = [layer for layer in bench.layers if not layer.is_table]
+        if missed := len(matrices) - len(found.damage):
+            notes.append(f"{missed} of {len(matrices)} layers were not ranked within the budget: the smallest")
         ladder = Ladder(rank(bench.layers, found.damage), base, RUNGS[base])
         climbed = _Climb(job, bench, ladder, tuning, budget)
         return Mixed(tuple(climbed.attempts(folder, notes)), found, tuple(sorted(climbed.drops.items())), tuple(notes))
@@ -76,7 +77,7 @@ class _Climb:
     def attempts(self, folder: Path, notes: list[str]) -> list[Attempt]:
         """Mixtures as measured on the evaluation rows, the last of which passed if any did."""
         made: list[Attempt] = []
-        bound, least = self._job.demands.max_drop, 1
+        bound, least = MARGIN * self._job.demands.max_drop, 1
         while len(made) < MAX_LOOKS:
             step = climb(len(self._ladder.moves), self._drop, bound, start=least)
             if step is None:

@@ -9,12 +9,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from mlserve.checkpoint.packaging import checkpoint_folder
 from mlserve.compare.quality import metric_named
 from mlserve.core.evidence import tool_versions, write_sidecar
 from mlserve.core.files import release, staging
 from mlserve.core.progress import Progress, silent
 from mlserve.core.settings import QuantizeSettings
-from mlserve.errors import Unsupported
+from mlserve.errors import Unsupported, UsageError
 from mlserve.graph.document import load_graph
 from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.signature import read_signature
@@ -22,7 +23,9 @@ from mlserve.quantize.attempting import Attempt, Job, attempt
 from mlserve.quantize.auto import Budget, Search, search
 from mlserve.quantize.calibration import Calibration, RangeRule
 from mlserve.quantize.candidates import candidates, refusal
-from mlserve.quantize.census import Census, take_census
+from mlserve.quantize.census import Census, take_census, too_small
+from mlserve.quantize.checkpoints.methods import METHODS
+from mlserve.quantize.checkpoints.quantizing import quantize_checkpoint
 from mlserve.quantize.finding import data_of
 from mlserve.quantize.gate import Demands
 from mlserve.quantize.holding_out import hold_out
@@ -68,8 +71,9 @@ def quantize(
 ) -> QuantizeReport:
     """A smaller, faster model, written only if it is still good enough and gains something.
 
-    ``method`` is a name in ``methods.QUANTIZERS``, or ``auto`` for the best that can be found in ``budget_s`` seconds
-    by ``clock``; then ``calibrate`` also gives the rows to rank layers on.
+    A folder is a checkpoint, and goes to ``checkpoints``; ``method`` is then a name there, else in
+    ``methods.QUANTIZERS``, or ``auto`` for the best that can be found in ``budget_s`` seconds by ``clock``; then
+    ``calibrate`` also gives the rows to rank layers on.
 
     ``metric`` is taken on the rows of ``evaluate``, for the original
     and for the new file as saved; it may fall by ``max_drop``, absolute, in its own units (with ``confident``, the
@@ -79,6 +83,25 @@ def quantize(
 
     Raises NotFound, UsageError, MissingExtra, InvalidInput, Unsupported; a refusal is a report, not an error.
     """
+    if (folder := checkpoint_folder(model)) is not None:
+        return quantize_checkpoint(
+            folder,
+            out,
+            method=method,
+            evaluate=evaluate,
+            metric=metric,
+            demands=Demands(max_drop, min_speedup, confident),
+            force=force,
+            notes=() if calibrate is None else (f"{method} needs no calibration data; --calibrate was not read",),
+            by=by,
+            now=now,
+            progress=progress,
+        )
+    if method in METHODS:
+        raise UsageError(
+            f"{method} is for checkpoint folders, and '{model}' is a file",
+            hint="give the folder with config.json and safetensors",
+        )
     metric_named(metric)
     quantizer: Quantizer | None = None if method == AUTO else QUANTIZERS.chosen(method)()
     demands, tools = Demands(max_drop, min_speedup, confident), tool_versions(*_TOOLS)
@@ -93,7 +116,7 @@ def quantize(
         sample = Calibration(opened(calibrate), calibration, calibration_rows)
         quantizer = quantizer.calibrated_on(sample) if isinstance(quantizer, CalibratingQuantizer) else None
     census, parent = take_census(document), read_manifest(model)
-    objections = _objections(quantizer, census, target)
+    objections = (*too_small(census), *_objections(quantizer, census, target))
     if objections and not force:
         return QuantizeReport(None, method, 1.0, 1.0, None, False, objections, notes, parent=parent.digest, tools=tools)
     evaluation = None if rows is None else hold_out(rows, sample)

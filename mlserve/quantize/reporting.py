@@ -47,6 +47,10 @@ class QuantizeReport:
     search: Search | None = None
     errors: RowErrors | None = None
 
+    def lines(self) -> list[str]:
+        """What a person reads below the one sentence, where there is more to say."""
+        return []
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "output": None if self.output is None else str(self.output),

@@ -53,11 +53,13 @@ def measure_sensitivities(
 ) -> Sensitivities:
     """Quantize one layer of ``bench`` at a time to ``kind``, in memory, while there ``has_time``; the largest first.
 
-    A layer is as long as it weighs, so those that are missed for want of time are the smallest.
+    Those that are missed for want of time are the smallest. Tables are left out, for they are one kind until the last.
     """
     before = answers(bench.model, batches)
     damage: dict[str, float] = {}
-    ordered = sorted(bench.layers, key=lambda layer: (-layer.weight_bytes, layer.name))
+    ordered = sorted(
+        (one for one in bench.layers if not one.is_table), key=lambda layer: (-layer.weight_bytes, layer.name)
+    )
     for number, layer in enumerate(ordered):
         progress("rank layers", number, len(ordered))
         if not has_time():

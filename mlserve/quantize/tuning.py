@@ -13,14 +13,14 @@ from mlserve.quantize.holding_out import HeldOut, row_digests
 from mlserve.rows.reading import RowBatch
 
 MAX_ROWS = 64
-RANKING_ROWS = 32
+RANKING_ROWS = 16
 """Of those, to rank layers on: each layer is a run of the model over them."""
 
 MAX_SHARE = 0.2
 """Of the evaluation rows that are set aside, where no calibration data serves."""
 
 MIN_ROWS = 4
-BATCH_ROWS = 32
+BATCH_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,8 @@ def _fill_in(connection: Connection, row: Row[Any], parent: Row[Any] | None, can
     if parent is not None and parent.id == row.id:
         raise UsageError(f"'{candidate.parent}' has these bytes itself, so it cannot be their parent")
     where = f"{candidate.name}:{row.version}"
+    if parent is not None and row.parent_id is None and _is_above(connection, row.id, parent):
+        raise UsageError(f"'{candidate.parent}' was made from {where}, so it cannot be its parent")
     given = {
         "data_uri": candidate.data_uri,
         "data_digest": candidate.data_digest,
@@ -194,6 +196,15 @@ def _fill_in(connection: Connection, row: Row[Any], parent: Row[Any] | None, can
         changes["note"] = candidate.note
     if changes:
         connection.execute(update(model_versions).where(model_versions.c.id == row.id).values(changes))
+
+
+def _is_above(connection: Connection, version_id: int, row: Row[Any]) -> bool:
+    """Whether the version with this id is an ancestor of ``row``."""
+    above = row.parent_id
+    while above is not None and above != version_id:
+        query = select(model_versions.c.parent_id).where(model_versions.c.id == above)
+        above = connection.execute(query).scalar_one()
+    return above is not None
 
 
 _SAID = {"data_uri": "data URI", "data_digest": "data digest", "golden_digest": "golden data", "parent_id": "parent"}

@@ -12,6 +12,7 @@ from mlserve.core.digests import digest_file
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput
+from mlserve.rows.capture_format import is_capture
 from mlserve.rows.casting import cast
 from mlserve.rows.csv_file import CsvTable
 from mlserve.rows.json_file import JsonTable
@@ -36,6 +37,10 @@ def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
     Columns in ``text`` are kept as text where the format has no types of its own (CSV). Raises NotFound, and
     InvalidInput for an unknown suffix or a file that is empty, cut short or damaged.
     """
+    if is_capture(path) and path.suffix.lower() not in SUFFIXES:
+        from mlserve.rows.capture_file import CaptureTable
+
+        return CaptureTable(path)
     match path.suffix.lower():
         case ".npz":
             return NpzTable(path)
@@ -47,7 +52,7 @@ def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
             return JsonTable(path)
         case suffix:
             what = f"is a '{suffix}' file, not data" if suffix else "has no suffix to tell its form by"
-            raise InvalidInput(f"'{path}' {what}", hint=f"one of {', '.join(SUFFIXES)}")
+            raise InvalidInput(f"'{path}' {what}", hint=f"one of {', '.join(SUFFIXES)}, or a capture's folder")
 
 
 def open_rows(path: Path, signature: Signature, *, roles: Roles = DEFAULT_ROLES, ignore_extra: bool = False) -> Rows:
@@ -86,7 +91,11 @@ class Rows:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 address of the file's bytes."""
+        """The sha256 address of the file's bytes; of a capture, of all its files."""
+        if is_capture(self.path):
+            from mlserve.rows.capture_file import digest_of
+
+            return digest_of(self.path)
         return digest_file(self.path)
 
     @property

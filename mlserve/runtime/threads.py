@@ -37,6 +37,16 @@ def plan_for_latency(cores: int) -> ThreadPlan:
     return ThreadPlan(lanes=1, threads_per_run=max(1, cores))
 
 
+def plan_of(cores: int, lanes: int | None, threads: int | None) -> ThreadPlan:
+    """The plan for a server in which ``lanes``, ``threads``, both or neither were asked for.
+
+    >>> plan_of(4, None, 2), plan_of(4, 3, None)
+    (ThreadPlan(lanes=2, threads_per_run=2), ThreadPlan(lanes=3, threads_per_run=1))
+    """
+    threads = threads or 1
+    return ThreadPlan(lanes or max(1, cores // threads), threads)
+
+
 def usable_cores(
     *, affinity: int | None = None, cgroup_root: Path = CGROUP_ROOT, proc_cgroup: Path = PROC_CGROUP
 ) -> int:

@@ -14,6 +14,7 @@ import logging
 import weakref
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic, perf_counter_ns
 from typing import Any, Protocol
 
@@ -105,11 +106,27 @@ class _Shelf:
         self.keys: set[Key] = set()
 
 
-class Sharing:
-    """The response cache of ``max_bytes`` (0: none) and, where ``is_single_flight``, the joining of equal requests."""
+OnShared = Callable[[Loaded, InferRequest, float, Answer | Exception], None]
+"""Takes the version that was asked, the request, when it came (``monotonic()``), and its answer. It must be quick."""
 
-    def __init__(self, loop: AbstractEventLoop, accounts: Accounts, *, max_bytes: int, is_single_flight: bool) -> None:
+
+class Sharing:
+    """The response cache of ``max_bytes`` (0: none) and, where ``is_single_flight``, the joining of equal requests.
+
+    ``on_shared`` is called for each request that is answered without a run of its own, after its answer.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        accounts: Accounts,
+        *,
+        max_bytes: int,
+        is_single_flight: bool,
+        on_shared: OnShared | None = None,
+    ) -> None:
         self._loop = loop
+        self._on_shared = on_shared
         self._accounts = accounts
         self._max_bytes = max_bytes
         self._is_single_flight = is_single_flight
@@ -131,13 +148,26 @@ class Sharing:
             if kept is not None:
                 self._kept.move_to_end((id(shelf), key))
                 shelf.account.note_cache_hit(lookup_ns)
-                return self._hit(loaded, shelf, kept, request, deliver)
+                return self._hit(loaded, shelf, kept, request, self._told(loaded, request, deliver))
         flight = shelf.flights.get(key)
         if flight is not None:
-            return self._join(flight, request, deliver)
+            return self._join(flight, request, self._told(loaded, request, deliver))
         if self._max_bytes:
             shelf.account.note_cache_miss(lookup_ns)
         return self._run(loaded, shelf, key, request, deliver, enqueue)
+
+    def _told(self, loaded: Loaded, request: InferRequest, deliver: Deliver) -> Deliver:
+        """``deliver``, after which ``on_shared`` is called where there is one."""
+        on_shared = self._on_shared
+        if on_shared is None:
+            return deliver
+        arrived_s = monotonic()
+
+        def deliver_and_tell(answer: Answer | Exception) -> None:
+            deliver(answer)
+            on_shared(loaded, request, arrived_s, answer)
+
+        return deliver_and_tell
 
     def _shelf_of(self, loaded: Loaded) -> _Shelf:
         shelf = self._shelves.get(loaded)

@@ -27,7 +27,7 @@ from mlserve.errors import DeadlineExceeded, MlserveError, Overloaded, Unavailab
 from mlserve.serving.accounting import Accounts
 from mlserve.serving.admission import Pacing, has_room
 from mlserve.serving.batching import Waiting, equal_share, is_lone, preferred_rows, rank_of
-from mlserve.serving.caching import Sharing
+from mlserve.serving.caching import OnShared, Sharing
 from mlserve.serving.holding import Curve, hold_until
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loaded import Loaded, Run
@@ -67,7 +67,8 @@ class OnDemand(Protocol):
 class BatchingEngine:
     """The one implementation of ``seam.Engine``. Everything happens on the loop's thread but the runs in lanes.
 
-    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off.
+    ``cache_bytes`` and ``is_single_flight`` are for ``caching.Sharing``, which is not there at all while both are off;
+    ``on_shared`` is what follows an answer that no run was made for.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class BatchingEngine:
         is_single_flight: bool = False,
         on_demand: OnDemand | None = None,
         on_answered: OnAnswered | None = None,
+        on_shared: OnShared | None = None,
     ) -> None:
         self._repository = repository
         self._lanes = lanes
@@ -99,7 +101,13 @@ class BatchingEngine:
         self._on_answered = on_answered
         self._accounts = Accounts()
         self._sharing = (
-            Sharing(loop, self._accounts, max_bytes=cache_bytes, is_single_flight=is_single_flight)
+            Sharing(
+                loop,
+                self._accounts,
+                max_bytes=cache_bytes,
+                is_single_flight=is_single_flight,
+                on_shared=on_shared,
+            )
             if cache_bytes or is_single_flight
             else None
         )
@@ -258,7 +266,7 @@ class BatchingEngine:
         costs = loaded.costs
         raise Overloaded(
             f"{queued_rows} rows wait for '{loaded.name}', and at most {self._max_queue_rows} may",
-            retry_after_s=queued_rows * (costs.alpha_s / loaded.max_rows + costs.beta_s) / self._lanes.count,
+            retry_after_s=queued_rows * (costs.alpha_s / loaded.max_rows + costs.beta_s) / self._lanes_of(loaded),
         )
 
     def _check_pace(self, loaded: Loaded, waiting: Waiting, due_s: float) -> None:
@@ -269,6 +277,9 @@ class BatchingEngine:
         free_at_s, other_s = [now_s], 0.0
         if not loaded.is_inline:
             free_at_s = [*self._ends_s.values(), *[now_s] * self._lanes.idle]
+            if loaded.lanes is not None:
+                # What is free beyond its own share is not for this version.
+                free_at_s = sorted(free_at_s, reverse=True)[: loaded.lanes]
             others = (other for other in self._waiting if other is not loaded and not other.is_inline)
             other_s = sum(self._pacing(other).work_s(other.queue.rows) for other in others)
         late_s = pacing.late_s(waiting.rows, rows_before, due_s, free_at_s, now_s, other_work_s=other_s)
@@ -346,7 +357,8 @@ class BatchingEngine:
         off_loop: deque[Loaded] = deque()
         has_more = False
         for loaded in tuple(self._waiting):
-            if self._holds and (until_s := self._held_until(loaded, now_s)) > now_s:
+            holds = self._holds or loaded.max_delay_s
+            if holds and (until_s := self._held_until(loaded, now_s)) > now_s:
                 wake_s = min(wake_s, until_s)
             elif loaded.is_inline and self._is_short(loaded):
                 self._run_inline(loaded, now_s)
@@ -358,7 +370,7 @@ class BatchingEngine:
             self._fill_lanes(off_loop, now_s)
         if has_more and not self._is_flush_due:
             self._flush_soon()
-        if self._holds:
+        if wake_s < inf or self._hold is not None:
             self._wake_at(wake_s)
 
     def _run_inline(self, loaded: Loaded, now_s: float) -> None:
@@ -387,7 +399,12 @@ class BatchingEngine:
                 continue
             loaded = turn.popleft()
             queue = loaded.queue
-            batch = queue.take(self._limit(loaded, max(1, lanes.idle // (len(turn) + 1))), now_s)
+            share = max(1, lanes.idle // (len(turn) + 1))
+            if loaded.lanes is not None:
+                share = min(share, loaded.lanes - loaded.running)
+                if share <= 0:
+                    continue  # its next run begins when one of its own has ended
+            batch = queue.take(self._limit(loaded, share), now_s)
             if batch:
                 self._submit(loaded, batch, now_s)
                 if queue:
@@ -522,13 +539,18 @@ class BatchingEngine:
         if first is None:
             return 0.0
         until_s = 0.0
-        if self._max_delay_s > 0.0:
-            until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, self._max_delay_s, self._preferred)
+        max_delay_s = self._max_delay_s if loaded.max_delay_s is None else loaded.max_delay_s
+        if max_delay_s > 0.0:
+            until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, max_delay_s, self._preferred)
         if self._slo is not None and not loaded.is_inline:
             due_s = min(first.deadline_s, first.arrived_s + self._slo.limit_s)
             pacing = self._pacing(loaded)
-            until_s = max(until_s, pacing.hold_until(now_s, first.arrived_s, queue.rows, due_s, self._lanes.count))
+            until_s = max(until_s, pacing.hold_until(now_s, first.arrived_s, queue.rows, due_s, self._lanes_of(loaded)))
         return until_s
+
+    def _lanes_of(self, loaded: Loaded) -> int:
+        """How many runs of ``loaded`` there may be at a time."""
+        return self._lanes.count if loaded.lanes is None else min(loaded.lanes, self._lanes.count)
 
     def _is_short(self, loaded: Loaded) -> bool:
         """Whether the next batch is short enough for the loop; a lone request of very many rows is not."""

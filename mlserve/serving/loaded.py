@@ -67,8 +67,12 @@ class Loaded:
 
     ``warmed`` are the numbers of rows that were run before it could be asked.
 
-    ``running`` counts batches in lanes. A retired version takes no new requests by name, answers those it has, then
-    calls ``on_drained`` and closes its model.
+    ``computes_all``: outputs that no request asked for are computed all the same, for whoever looks on.
+    ``running`` counts batches in lanes; at most ``lanes`` at a time, where that is not None. ``max_delay_s`` is how
+    long a batch may wait for more rows, None for as long as the server says.
+
+    A retired version takes no new requests by name, answers those it has, then calls ``on_drained`` and closes its
+    model.
     """
 
     def __init__(
@@ -84,6 +88,9 @@ class Loaded:
         filling: Filling | None = None,
         lone: Lone | None = None,
         sized: Sized | None = None,
+        lanes: int | None = None,
+        max_delay_s: float | None = None,
+        tuned: str = "",
     ) -> None:
         self.name = name
         self.version = version
@@ -99,6 +106,9 @@ class Loaded:
         self.warmed = sized.warmed
         self._fixed = sized.fixed
         self._graphs = sized.graphs
+        self._tuned = tuned
+        self.lanes = lanes
+        self.max_delay_s = max_delay_s
         self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
         self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
@@ -107,6 +117,7 @@ class Loaded:
         self.costs = costs
         self.is_inline = costs.is_inline
         self.running = 0
+        self.computes_all = False
         self.is_retired = False
         self.on_drained: Callable[[Loaded], None] | None = None
         self.view = self._view(model, ())
@@ -171,7 +182,7 @@ class Loaded:
         model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
-        names = _names_asked_for(batch)
+        names = None if self.computes_all else _names_asked_for(batch)
         gathered_s = monotonic()
         if batch[0].key is None:
             rows = batch[0].rows
@@ -186,6 +197,7 @@ class Loaded:
             if self._buckets is not None and self._buckets.outputs:
                 outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
                 outputs.own_axes = self._buckets.outputs
+        outputs.inputs = inputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 
@@ -212,6 +224,7 @@ class Loaded:
             padding=self._padding,
             lone_session=self._lone_shown,
             cuda_graphs=self._graphs,
+            tuned=self._tuned,
             providers=model.providers,
             max_rows=self.max_rows,
         )

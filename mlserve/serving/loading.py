@@ -8,7 +8,7 @@ Runs in a thread beside the serving ones, and may take as long as it takes; the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from mlserve.core.digests import digest_file
-from mlserve.core.settings import Buckets, Device
 from mlserve.errors import MlserveError
 from mlserve.runtime.certificate import PROBE_ROWS, Certificate, certify, with_padding
 from mlserve.runtime.costs import MANY, Costs, measure
@@ -26,15 +25,17 @@ from mlserve.runtime.filling import Filling, decide_filling, gain_of, measure_le
 from mlserve.runtime.golden import check_golden, golden_rows, read_golden
 from mlserve.runtime.lattice import lattice_of
 from mlserve.runtime.lone import Lone, open_lone
+from mlserve.runtime.machine import machine_here
 from mlserve.runtime.model import Arrays, OnnxModel, first_provider
 from mlserve.runtime.opening import Engines, Opened, open_on
 from mlserve.runtime.padding import Padding
 from mlserve.runtime.providers import CPU
 from mlserve.runtime.samples import synthetic_inputs
-from mlserve.runtime.threads import ThreadPlan
 from mlserve.runtime.trimming import give_back
+from mlserve.runtime.tuned import TunedProfile, profile_for
 from mlserve.serving.buckets import GROWTH
 from mlserve.serving.loaded import Loaded
+from mlserve.serving.options import LoadOptions, with_profile
 from mlserve.serving.sizing import Sized, run_every_size, run_lattice
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,15 @@ CERTIFY_SHARE, COSTS_SHARE, LENGTHS_SHARE, SIZES_SHARE = 0.3, 0.4, 0.1, 0.2
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A version's files on this machine, verified, with what the registry knows of it."""
+    """A version's files on this machine, verified, with what the registry knows of it.
+
+    ``profiles`` are what ``tune`` found for it, here and on other machines.
+    """
 
     path: Path
     golden: bytes | None = None
     certificate: Certificate | None = None
+    profiles: Sequence[TunedProfile] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +77,11 @@ class Wanted:
     traffic: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How versions are loaded in this server. ``max_batch`` in rows, None for what the measured costs say.
-
-    ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``has_lattice`` says
-    whether runs are of the lattice's sizes only, None where that is so on a device that is not the CPU; ``preferred``
-    are more of its sizes. ``engines`` is the folder for what TensorRT builds.
-    """
-
-    device: Device
-    threads: ThreadPlan
-    max_batch: int | None
-    warmup_s: float
-    length_buckets: Buckets = "auto"
-    lone_max_bytes: int = 0
-    has_lattice: bool | None = None
-    preferred: tuple[int, ...] = ()
-    engines: Path | None = None
-
-
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
     """``wanted``, loaded and warm. Raises what fetching and ``load_model`` raise, and InvalidInput for golden rows
     that get other answers than they did."""
     fetched = wanted.fetch()
+    options = _tuned(wanted, fetched, options)
     opened = _opened(wanted, fetched, options)
     model = opened.model
     rows = None
@@ -122,7 +108,11 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
         filling=filling,
         lone=lone,
         sized=sized,
+        lanes=options.lanes,
+        max_delay_s=options.max_delay_s,
+        tuned=options.tuned,
     )
+    loaded.computes_all = options.all_outputs
     give_back()
     return loaded
 
@@ -131,6 +121,20 @@ def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
 def engines_in(folder: Path) -> Engines:
     """Where TensorRT's engines for the GPU of this machine are kept below ``folder``. Raises Unavailable."""
     return Engines(folder, gpu_arch(), tensorrt_version())
+
+
+def _tuned(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> LoadOptions:
+    """``options`` with the version's own profile, if there is one that was measured on such a machine."""
+    if options.tuned_cores is None or not fetched.profiles:
+        return options
+    here = machine_here(first_provider(options.device), options.tuned_cores)
+    profile = profile_for(here, fetched.profiles)
+    if profile is None:
+        return options
+    options = with_profile(options, profile)
+    if options.tuned:
+        log.info("%s:%s runs as tuned: %s", wanted.name, wanted.version, options.tuned)
+    return options
 
 
 def _opened(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> Opened:

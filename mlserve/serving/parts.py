@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlserve.core.settings import ServeSettings
 from mlserve.core.slo import Slo, parse_slo
 from mlserve.errors import InvalidConfig, MlserveError, Unavailable, UsageError
-from mlserve.runtime.threads import plan_for_throughput, usable_cores
+from mlserve.runtime.threads import usable_cores
 from mlserve.serving.accesslog import AccessLog
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Events
@@ -22,10 +23,11 @@ from mlserve.serving.following import Follower, Upstream
 from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import limits_of
 from mlserve.serving.lanes import Lanes
-from mlserve.serving.loading import LoadOptions, Wanted, load_version
+from mlserve.serving.loading import Wanted, load_version
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
+from mlserve.serving.options import options_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.security.access import Access, manages
 from mlserve.serving.security.tls import grpc_credentials, renew, server_context, tls_files
@@ -36,11 +38,15 @@ from mlserve.serving.tracing import TRACES_BY_ENVIRONMENT, Traces, open_traces
 
 if TYPE_CHECKING:
     from mlserve.serving.grpc.front import GrpcFront
+    from mlserve.serving.recording import Recorder
 
 log = logging.getLogger(__name__)
 
 GOODBYE_S = 2.0
 """How long the end waits for the registry to be told of it."""
+
+CLOSING_S = 5.0
+"""How long the end waits for what was captured to be on disk."""
 
 KEYS_S = 1.0
 """How often the file of API keys is looked at."""
@@ -71,20 +77,12 @@ class Parts:
         seat: Seat | None = None,
     ) -> None:
         cores = usable_cores()
-        plan = plan_for_throughput(cores if seat is None else seat.share_of(cores))
+        options = options_of(settings, cores if seat is None else seat.share_of(cores))
         self._seat = seat
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
-        self.lanes = Lanes(plan.lanes, loop)
-        options = LoadOptions(
-            settings.device,
-            plan,
-            settings.max_batch,
-            settings.warmup_s,
-            length_buckets=settings.length_buckets,
-            lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
-            preferred=settings.preferred_batches,
-        )
+        self.lanes = Lanes(options.threads.lanes, loop)
+        self.recorder = _recorder(settings, loop)
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)
@@ -109,7 +107,7 @@ class Parts:
             self.lanes,
             loop,
             max_queue_rows=settings.max_queue_rows,
-            max_delay_s=settings.max_delay_ms / 1e3,
+            max_delay_s=(settings.max_delay_ms or 0.0) / 1e3,
             preferred_rows=settings.preferred_batches,
             timeout_s=None if settings.request_timeout_ms is None else settings.request_timeout_ms / 1e3,
             slo=objective_of(settings),
@@ -118,6 +116,8 @@ class Parts:
             if settings.single_flight is None
             else settings.single_flight,
             on_demand=self.follower,
+            on_answered=None if self.recorder is None else self.recorder.note,
+            on_shared=None if self.recorder is None else self.recorder.note_shared,
         )
         self.observers = _observers(settings, loop)
         keys_file = None if settings.api_keys is None else Path(settings.api_keys)
@@ -131,8 +131,14 @@ class Parts:
             metrics=self._metrics_text if settings.metrics else None,
             observers=self.observers,
             authorize=self._authorize,
+            names_requests=self.recorder is not None,
         )
         log_of = next((one for one in self.observers if isinstance(one, AccessLog)), None)
+        recorder, dropped = self.recorder, {}
+        if log_of is not None:
+            dropped["access_log"] = lambda: log_of.dropped
+        if recorder is not None:
+            dropped["capture"] = lambda: recorder.dropped
         self._sources = Sources(
             self.engine,
             counted,
@@ -141,7 +147,7 @@ class Parts:
                 "http": lambda: self.front.refused,
                 "grpc": lambda: {} if self.grpc is None else self.grpc.refused,
             },
-            dropped={} if log_of is None else {"access_log": lambda: log_of.dropped},
+            dropped=dropped,
             failures={
                 "http": lambda: self.front.failures,
                 "grpc": lambda: {} if self.grpc is None else self.grpc.failures,
@@ -242,7 +248,32 @@ class Parts:
         self.repository.abandon()
         for observer in self.observers:
             observer.close(timeout_s=1.0)
+        if self.recorder is not None:
+            self.recorder.close(timeout_s=CLOSING_S)
         self.asker.shutdown()
+
+
+def _recorder(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> Recorder | None:
+    """Who captures traffic, if anybody. Raises InvalidConfig for a folder, policy or key that cannot be used."""
+    if settings.capture is None:
+        return None
+    # pyarrow takes memory and time that a server without a capture need not pay.
+    from mlserve.serving.recording import Recorder
+    from mlserve.traffic.redaction import read_policy
+    from mlserve.traffic.writing import CapturePlan, CaptureWriter, read_key
+
+    key = read_key(None if settings.capture_key_file is None else Path(settings.capture_key_file))
+    plan = CapturePlan(
+        Path(settings.capture),
+        share=settings.capture_share,
+        segment_bytes=settings.capture_segment_bytes,
+        segment_s=settings.capture_segment_s,
+        max_bytes=settings.capture_max_bytes,
+        sync=settings.capture_sync,
+        redaction=read_policy(None if settings.capture_policy is None else Path(settings.capture_policy), key),
+    )
+    writer = CaptureWriter(plan, f"{secrets.token_hex(3)}{os.getpid():x}")
+    return Recorder(loop, writer, max_bytes=settings.capture_ring_bytes)
 
 
 def _observers(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> list[AccessLog | Traces]:

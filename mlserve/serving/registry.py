@@ -19,6 +19,7 @@ from mlserve.registry.records import Version
 from mlserve.registry.store import Store
 from mlserve.registry.versions import get_version, list_versions
 from mlserve.runtime.certificate import Certificate
+from mlserve.runtime.tuned import profiles_in
 from mlserve.serving.following import GONE, NOWHERE, Placement
 from mlserve.serving.loading import Fetched
 
@@ -78,7 +79,8 @@ class RegistryUpstream:
             # Clients read the reason; where the store and its cache lie is for the log alone.
             log.warning("%s:%s: %s", *key, error.message)
             raise without_paths(error, f"{placement.name}:{placement.version}") from error
-        return Fetched(path, golden, latest_certificate(evidence_of(self.store, record.digest)))
+        evidence = evidence_of(self.store, record.digest)
+        return Fetched(path, golden, latest_certificate(evidence), profiles_in(evidence))
 
     def report(
         self, loaded: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, int], str], status: str

@@ -214,7 +214,8 @@ class Repository(Directory):
         entry.stale.pop(version, None)
         replaced = entry.versions.get(version)
         entry.versions[version] = loaded
-        self._emit("loaded", name, version, load_ms=round(1e3 * (loop.time() - start_s), 1))
+        tuned = {"tuned": loaded.view.tuned} if loaded.view.tuned else {}
+        self._emit("loaded", name, version, load_ms=round(1e3 * (loop.time() - start_s), 1), **tuned)
         self._place(name, entry)
         if replaced is not None:
             self._retire(entry, replaced)

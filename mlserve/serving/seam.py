@@ -46,7 +46,8 @@ class InferRequest(msgspec.Struct, gc=False):
 
     ``deadline_s`` is on the clock of the loop (``loop.time()``); a request that waits past it is answered with
     DeadlineExceeded and takes no room in a batch. ``priority`` 1 is the most urgent, larger numbers are less so, and 0
-    is the usual level. ``unit_key`` keeps whoever sends it in one arm of an experiment.
+    is the usual level. ``unit_key`` keeps whoever sends it in one arm of an experiment. ``id`` is what the client is
+    told it is called, where somebody records requests under their ids; it may be empty elsewhere.
     """
 
     model: str
@@ -56,6 +57,7 @@ class InferRequest(msgspec.Struct, gc=False):
     deadline_s: float | None = None
     priority: int = 0
     unit_key: str | None = None
+    id: bytes = b""
 
 
 class ModelState(StrEnum):
@@ -75,8 +77,8 @@ class ModelView(msgspec.Struct):
     that have any. ``padding`` is how exactly rows filled up to a common length are answered ("exact", "close"), or why
     none is filled up; empty where rows have no length. ``lone_session`` is how exactly a second session with all cores
     answers ("exact"), or why there is none; empty where none was looked for. ``cuda_graphs`` says whether launches on a
-    GPU are captured, or why not; empty without one. ``cache`` is for the front ends: the
-    constant parts of answers, kept as long as the version is.
+    GPU are captured, or why not; empty without one. ``tuned`` is what a profile of ``tune`` decided; empty where none
+    did. ``cache`` is for the front ends: the constant parts of answers, kept as long as the version is.
     """
 
     name: str
@@ -92,6 +94,7 @@ class ModelView(msgspec.Struct):
     padding: str = ""
     lone_session: str = ""
     cuda_graphs: str = ""
+    tuned: str = ""
     providers: tuple[str, ...] = ()
     max_rows: int = 1
     labels: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
@@ -125,11 +128,12 @@ class BatchOutputs:
 
     ``arrays`` are in graph order; where ``is_sliced``, axis 0 of each is ``rows``, and each answer is a row range.
     ``cache`` is for the front ends' own work on the whole batch, keyed as they like; it dies with the batch.
-    ``timing`` is None where nothing was run for it. Where rows were filled up to a common length, ``lengths`` has that
-    of each request's rows before, in order, and ``own_axes`` the axes that are cut back to it, by output.
+    ``timing`` is None where nothing was run for it, and so are ``inputs``, the rows that were run. Where rows were
+    filled up to a common length, ``lengths`` has that of each request's rows before, in order, and ``own_axes`` the
+    axes that are cut back to it, by output.
     """
 
-    __slots__ = ("_flat", "arrays", "cache", "is_sliced", "lengths", "own_axes", "rows", "timing", "view")
+    __slots__ = ("_flat", "arrays", "cache", "inputs", "is_sliced", "lengths", "own_axes", "rows", "timing", "view")
 
     def __init__(self, view: ModelView, arrays: dict[str, np.ndarray[Any, Any]], rows: int, *, is_sliced: bool) -> None:
         self.view = view
@@ -137,6 +141,7 @@ class BatchOutputs:
         self.rows = rows
         self.is_sliced = is_sliced
         self.timing: RunTiming | None = None
+        self.inputs: dict[str, np.ndarray[Any, Any]] | None = None
         self.lengths: Sequence[int] | None = None
         self.own_axes: Mapping[str, tuple[int, ...]] = {}
         self.cache: dict[Any, Any] = {}

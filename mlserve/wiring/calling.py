@@ -21,8 +21,10 @@ from mlserve.errors import InvalidInput, MlserveError
 if TYPE_CHECKING:
     from mlserve.bench.stretches import Stretch
     from mlserve.core.settings import ServeSettings
+    from mlserve.runtime.tuned import TunedProfile
     from mlserve.serving.engine import BatchingEngine
-    from mlserve.serving.seam import Answer, InferRequest, ModelView
+    from mlserve.serving.loaded import Loaded
+    from mlserve.serving.seam import Answer, InferRequest
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 NAME = "model"
@@ -31,11 +33,11 @@ NAME = "model"
 class CallDriver:
     """A model and its engine, on an event loop of their own that runs only while there is load."""
 
-    def __init__(self, runner: asyncio.Runner, engine: BatchingEngine, view: ModelView) -> None:
+    def __init__(self, runner: asyncio.Runner, engine: BatchingEngine, loaded: Loaded) -> None:
         self.runner = runner
         self.engine = engine
-        self.view = view
-        self.signature = view.signature
+        self.loaded = loaded
+        self.signature = loaded.view.signature
         self._requests: list[InferRequest] = []
         self._expected: list[list[np.ndarray[Any, Any]]] = []
 
@@ -80,31 +82,27 @@ class CallDriver:
 
 
 @contextmanager
-def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
-    """The model at ``path`` behind an engine with these settings. Raises as ``load_model``."""
-    from mlserve.runtime.threads import plan_for_throughput, usable_cores
+def calling(path: Path, settings: ServeSettings, profiles: Sequence[TunedProfile] = ()) -> Iterator[CallDriver]:
+    """The model at ``path``, tuned as ``profiles`` say, behind an engine with these settings.
+
+    Raises as ``load_model``.
+    """
+    from mlserve.runtime.threads import usable_cores
     from mlserve.serving.engine import BatchingEngine
     from mlserve.serving.lanes import Lanes
-    from mlserve.serving.loading import Fetched, LoadOptions, Wanted, load_version
+    from mlserve.serving.loading import Fetched, Wanted, load_version
+    from mlserve.serving.options import options_of
     from mlserve.serving.repository import Repository
 
-    plan = plan_for_throughput(usable_cores())
-    options = LoadOptions(
-        settings.device,
-        plan,
-        settings.max_batch,
-        settings.warmup_s,
-        length_buckets=settings.length_buckets,
-        lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
-        preferred=settings.preferred_batches,
-    )
+    options = options_of(settings, usable_cores())
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
-        lanes = Lanes(plan.lanes, loop)
+        lanes = Lanes(options.threads.lanes, loop)
         lanes.start()
         try:
             # No digest: it is known by its path, as any file is.
-            wanted = Wanted(NAME, 1, ("production",), None, partial(Fetched, path))
+            fetched = Fetched(path, profiles=profiles)
+            wanted = Wanted(NAME, 1, ("production",), None, lambda: fetched)
             repository = Repository([NAME], partial(load_version, options=options), on_event=lambda event: None)
             runner.run(repository.apply([wanted]))
             if repository.failures:
@@ -114,9 +112,9 @@ def calling(path: Path, settings: ServeSettings) -> Iterator[CallDriver]:
                 lanes,
                 loop,
                 max_queue_rows=settings.max_queue_rows,
-                max_delay_s=settings.max_delay_ms / 1e3,
+                max_delay_s=(settings.max_delay_ms or 0.0) / 1e3,
             )
-            yield CallDriver(runner, engine, engine.view(NAME))
+            yield CallDriver(runner, engine, repository.find(NAME, None))
         finally:
             lanes.close(timeout_s=1.0)
 

@@ -110,12 +110,13 @@ def model_file(
 
 
 def is_path(target: str) -> bool:
-    """Whether a target is meant as a file: it has a separator or the suffix ``.onnx``, or such a file exists.
+    """Whether a target is meant as a file or a checkpoint folder: by a separator or suffix, or because it is there.
 
     >>> is_path("fraud:2"), is_path("fraud.onnx"), is_path("./fraud")
     (False, True, True)
     """
-    return "/" in target or target.endswith(".onnx") or Path(target).is_file()
+    path = Path(target)
+    return "/" in target or target.endswith(".onnx") or path.is_file() or (path / "config.json").is_file()
 
 
 def _pieces(batches: Iterator[RowBatch], model: Answering) -> Iterator[Arrays]:

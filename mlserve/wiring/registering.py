@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlserve.core.digests import digest_file
+from mlserve.core.digests import digest_of_data
 from mlserve.core.evidence import Evidence, read_sidecar, tool_versions
 from mlserve.core.progress import Progress, silent
 from mlserve.core.refs import ModelRef, parse_name
@@ -88,7 +88,7 @@ def register_file(
         params=params,
         tags=tags,
         data_uri=data_uri,
-        data_digest=_digest_of(data_uri),
+        data_digest=digest_of_data(data_uri),
         parent=parent,
         note=note,
         commit=commit_of(model),
@@ -155,11 +155,3 @@ def _golden_answers(loaded: OnnxModel, rows: Arrays) -> bytes:
     from mlserve.runtime.golden import make_golden
 
     return make_golden(loaded, rows)
-
-
-def _digest_of(data_uri: str | None) -> str | None:
-    """The digest of training data that is a local file; what lies elsewhere is named, not fetched."""
-    if data_uri is None:
-        return None
-    path = Path(data_uri.removeprefix("file://"))
-    return digest_file(path) if path.is_file() else None

@@ -25,6 +25,7 @@ from mlserve.wiring.remote import RemoteModel, authorization, is_url, parse_url,
 
 if TYPE_CHECKING:
     from mlserve.rows.reading import Roles
+    from mlserve.runtime.tuned import TunedProfile
 
 T = TypeVar("T")
 
@@ -82,16 +83,16 @@ def _opened_http(target: str, asked: Asked, generators: int) -> Target:
     remote = RemoteModel(address, key=key)
     try:
         signature = remote.signature()
-        inputs, data_digest = _inputs(signature, asked)
+        inputs, data_digest = inputs_of(signature, asked)
         path = f"{remote.path}/infer"
         requests = list(requests_of(inputs, signature, protocol, host, port, path, authorization(key)))
         digest = remote.digest
     finally:
         remote.close()
     ask = learn_over_tls if is_tls else learn
-    messages = _taking_the_rows(asked, lambda: ask(host, port, requests))
+    messages = taking_the_rows(asked, lambda: ask(host, port, requests))
     driver = ServerDriver(host, port, messages, generators, tls=is_tls)
-    return Target(driver, protocol, _rows(inputs[0]), digest, data_digest)
+    return Target(driver, protocol, rows_of(inputs[0]), digest, data_digest)
 
 
 def _opened_grpc(target: str, asked: Asked, generators: int) -> Target:
@@ -105,14 +106,14 @@ def _opened_grpc(target: str, asked: Asked, generators: int) -> Target:
     remote = GrpcModel(target, metadata)
     try:
         signature, digest = remote.signature()
-        inputs, data_digest = _inputs(signature, asked)
+        inputs, data_digest = inputs_of(signature, asked)
         dtypes = {spec.name: spec.dtype for spec in signature.inputs}
         requests = [infer_request(remote.model, remote.version, arrays, dtypes) for arrays in inputs]
-        messages = _taking_the_rows(asked, lambda: remote.learn(requests))
+        messages = taking_the_rows(asked, lambda: remote.learn(requests))
     finally:
         remote.close()
     driver = ServerDriver(remote.host, remote.port, messages, generators, INFER, metadata=metadata)
-    return Target(driver, "grpc", _rows(inputs[0]), digest, data_digest)
+    return Target(driver, "grpc", rows_of(inputs[0]), digest, data_digest)
 
 
 @contextmanager
@@ -121,29 +122,34 @@ def _opened_here(target: str, asked: Asked, flags: Mapping[str, Any], config_fil
 
     if asked.protocol is not None:
         raise UsageError(f"--protocol {asked.protocol} needs a server, and '{target}' is run in this process")
-    with _file_of(target, flags, config_file) as (path, digest):
+    with file_of(target, flags, config_file) as (path, digest, profiles):
         settings = settings_in_force(flags, config_file).settings.serve
-        with calling(path, settings) as driver:
-            inputs, data_digest = _inputs(driver.signature, asked)
-            _taking_the_rows(asked, lambda: driver.learn([dict(arrays) for arrays in inputs]))
-            yield Target(driver, "in process", _rows(inputs[0]), digest, data_digest)
+        with calling(path, settings, profiles) as driver:
+            inputs, data_digest = inputs_of(driver.signature, asked)
+            taking_the_rows(asked, lambda: driver.learn([dict(arrays) for arrays in inputs]))
+            yield Target(driver, "in process", rows_of(inputs[0]), digest, data_digest)
 
 
 @contextmanager
-def _file_of(target: str, flags: Mapping[str, Any], config_file: Path | None) -> Iterator[tuple[Path, str | None]]:
-    """The model's file, and its digest where it is a version of the registry."""
+def file_of(
+    target: str, flags: Mapping[str, Any], config_file: Path | None
+) -> Iterator[tuple[Path, str | None, list[TunedProfile]]]:
+    """The model's file, and of a version of the registry its digest and how it was tuned."""
     if is_path(target):
-        yield Path(target), None
+        yield Path(target), None, []
         return
     from mlserve.core.refs import parse_ref
+    from mlserve.registry.evidencing import evidence_of
     from mlserve.registry.versions import get_version
+    from mlserve.runtime.tuned import profiles_in
 
     with connect(config_file, flags=flags, registry=flags.get("registry")) as app:
         version = get_version(app.store, parse_ref(target))
-        yield app.artefacts.open_local(version.manifest, None), version.digest
+        profiles = profiles_in(evidence_of(app.store, version.digest))
+        yield app.artefacts.open_local(version.manifest, None), version.digest, profiles
 
 
-def _inputs(signature: Signature, asked: Asked) -> tuple[list[Arrays], str | None]:
+def inputs_of(signature: Signature, asked: Asked) -> tuple[list[Arrays], str | None]:
     """The arrays of each request, and the digest of the file that they come from."""
     from mlserve.rows.reading import Roles, open_rows
     from mlserve.runtime.samples import synthetic_inputs
@@ -158,7 +164,7 @@ def _inputs(signature: Signature, asked: Asked) -> tuple[list[Arrays], str | Non
     return list(found), source.digest
 
 
-def _taking_the_rows(asked: Asked, learn: Callable[[], T]) -> T:
+def taking_the_rows(asked: Asked, learn: Callable[[], T]) -> T:
     """What ``learn`` gives. Rows that were made up may mean nothing to a model: then real ones are asked for."""
     try:
         return learn()
@@ -168,6 +174,7 @@ def _taking_the_rows(asked: Asked, learn: Callable[[], T]) -> T:
         raise
 
 
-def _rows(arrays: Arrays) -> int:
+def rows_of(arrays: Arrays) -> int:
+    """How many rows a request of these arrays has; 1 where that cannot be said."""
     lengths = {len(array) for array in arrays.values() if array.ndim}
     return lengths.pop() if len(lengths) == 1 else 1

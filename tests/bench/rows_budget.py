@@ -58,7 +58,7 @@ def _steps(bench: Bench) -> dict[str, float]:
     run_us = _each_us(lambda: model.run({"x": array}), bench)
     model.close()
     with calling(models.tabular(), ServeSettings(device="cpu")) as driver:
-        view = driver.view
+        view = driver.loaded.view
         body = json.dumps(
             {"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP32", "data": rows(1)[0]}]}
         ).encode()

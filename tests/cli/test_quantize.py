@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlserve.cli.quantize import _figures
+from mlserve.compare.quality import METRICS
 from mlserve.quantize.gate import Metric
 from mlserve.quantize.reporting import QuantizeReport
 from tests.cli.conftest import Run
@@ -126,3 +127,9 @@ def test_what_was_never_made_has_no_figures(run: Run, clean_environment: Path) -
 
     assert again.code == 7
     assert again.out.splitlines()[0] == "✗ again.onnx is not written"
+
+
+def test_the_help_lists_every_metric(run: Run) -> None:
+    words = " ".join(run("quantize", "--help").out.split())
+
+    assert [name for name in METRICS if name not in words] == []

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections import UserDict
+from pathlib import Path
 
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression
 
-from mlserve.errors import NotFound, Unsupported
+from mlserve.errors import MissingExtra, NotFound, Unsupported
 from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
 
+HERE = [name for name in EXPORTERS if name != "tensorflow" or importlib.util.find_spec(name)]
 
-@pytest.mark.parametrize("name", list(EXPORTERS))
+
+@pytest.mark.parametrize("name", HERE)
 def test_every_exporter_loads_and_says_what_it_is_for(name: str) -> None:
     exporter = EXPORTERS[name]
 
     assert exporter.suffixes or exporter.packages
     assert callable(exporter().convert)
+
+
+@pytest.mark.skipif("tensorflow" in HERE, reason="TensorFlow is installed")
+def test_a_framework_that_is_not_installed_is_told_with_its_extra(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"x")
+
+    with pytest.raises(MissingExtra) as caught:
+        EXPORTERS[framework_of_file(str(tmp_path)) or ""]
+
+    assert caught.value.hint == "pip install 'mlserve[tensorflow]'"
 
 
 def test_an_unknown_exporter_is_not_found_with_the_nearest() -> None:

@@ -65,7 +65,6 @@ def test_a_pickle_finds_the_module_that_lies_beside_it(monkeypatch: pytest.Monke
         pytest.param("model.pkl", b"cno_such_module_here\nA\n.", InvalidInput, "needs the module", id="module missing"),
         pytest.param("model.pkl", b"cos\nno_such\n.", InvalidInput, "not a pickle", id="attribute missing"),
         pytest.param("model.skops", b"garbage", InvalidInput, "not a skops file", id="no skops"),
-        pytest.param("model.pt", b"x", Unsupported, "weights or a pickled module", id="state dict"),
         pytest.param("model.txt", b"x", Unsupported, "not a file that can be exported", id="other suffix"),
     ],
 )

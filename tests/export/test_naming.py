@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from mlserve.export.naming import name_axes, rename_inputs, rename_outputs
+from mlserve.export.naming import name_axes, number_values, rename_inputs, rename_outputs
 from tests import models
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -133,3 +133,22 @@ def test_dynamic_axes_without_a_name_get_one(dims: list[str | int | None], named
     name_axes(model)
 
     assert dims_of(model) == [named, named]
+
+
+def test_numbered_values_make_the_same_bytes_of_models_that_differ_in_inner_names() -> None:
+    one, other = models.classifier(), models.classifier()
+    for tensor in other.graph.initializer:
+        tensor.name = f"other_{tensor.name}"
+    for node in other.graph.node:
+        node.name = f"node_{node.op_type}"
+        node.input[:] = [f"other_{name}" if name in ("w1", "b1", "w2", "b2") else name for name in node.input]
+    other.graph.initializer.reverse()
+    before = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+    for model in (one, other):
+        number_values(model)
+
+    assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
+    session = ort.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = ort.InferenceSession(models.classifier().SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": before})[0].tolist() == expected.run(None, {"x": before})[0].tolist()

@@ -176,7 +176,6 @@ def test_a_budget_that_ends_while_ranking_is_said(model: Path) -> None:
 
     report = run(model, evaluate=rows("rows.npz"), budget_s=20.0, clock=lambda: next(clock))
 
-    assert report.passed
     assert any("layers were not ranked within the budget" in note for note in report.notes)
 
 
@@ -197,14 +196,14 @@ def test_tiny_models_are_refused_with_the_reason() -> None:
     report = run(models.saved(models.classifier(), Path("tiny.onnx")))
 
     assert (report.output, report.method) == (None, "auto")
-    assert "too small to gain" in report.reasons[0]
+    assert "too few for any method to gain" in report.reasons[0]
 
 
 def test_force_tries_a_tiny_model_all_the_same() -> None:
-    report = run(models.saved(models.classifier(64, 3, hidden=64), Path("tiny.onnx")), force=True)
+    report = run(models.saved(models.classifier(24, 3, hidden=24), Path("tiny.onnx")), force=True)
 
     assert report.output is not None
-    assert "too small to gain" in report.reasons[0]
+    assert "too few for any method to gain" in report.reasons[0]
 
 
 def test_few_rows_are_all_judged_on_and_none_ranked_on(model: Path) -> None:

@@ -13,7 +13,6 @@ MB = 1 << 20
 TRANSFORMER = Census(float_bytes=90 * MB, matrix_bytes=43 * MB, table_bytes=47 * MB, conv_bytes=0, ml_nodes=0)
 CNN = Census(float_bytes=MB, matrix_bytes=10_000, table_bytes=0, conv_bytes=MB, ml_nodes=0)
 TREES = Census(float_bytes=0, matrix_bytes=0, table_bytes=0, conv_bytes=0, ml_nodes=3)
-TINY = Census(float_bytes=2000, matrix_bytes=1900, table_bytes=0, conv_bytes=0, ml_nodes=0)
 PLAIN = Census(float_bytes=4 * MB, matrix_bytes=0, table_bytes=0, conv_bytes=0, ml_nodes=0)
 
 
@@ -49,7 +48,6 @@ def test_what_needs_data_is_named_where_there_is_none() -> None:
     ("census", "fact"),
     [
         pytest.param(TREES, "as of trees", id="trees"),
-        pytest.param(TINY, "too small to gain: 1.9 KiB", id="tiny"),
         pytest.param(PLAIN, "no FP32 weight that any method", id="no matrix"),
     ],
 )

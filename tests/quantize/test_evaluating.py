@@ -126,3 +126,39 @@ def test_a_metric_that_is_nan_for_the_original_is_an_error_and_no_fall() -> None
         measure_metric("log_loss", Answers(some, some, np.array([1, 1]), 2), seed=0)
     with pytest.raises(InvalidInput, match="output 'y' of the other model holds NaN"):
         measure_metric("rmse", Answers(some, some, None, 2), seed=0)
+
+
+@pytest.mark.parametrize(("rows", "bound"), [(128, 0.0284), (719, 0.0051)])
+@pytest.mark.parametrize("name", ["accuracy", "agreement"])
+def test_rows_that_all_went_well_do_not_prove_that_none_goes_wrong(name: str, rows: int, bound: float) -> None:
+    found = measure_metric(name, answers(wrong=0, rows=rows), seed=0)
+
+    assert found.drop == 0
+    assert found.interval[1] == pytest.approx(bound, abs=1e-4)
+
+
+def test_groups_are_drawn_whole() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(50), 4)
+    labels = np.tile([2, 1, 0, 0], 50)
+    noise = rng.normal(size=200)
+    told = Answers({"s": labels + 0.1 * noise}, {"s": labels + noise}, labels, 200, groups)
+
+    found = measure_metric("ndcg", told, seed=0)
+
+    low, high = found.interval
+    assert found.before == pytest.approx(1.0)
+    assert low < found.drop < high
+    assert low > 0
+
+
+def test_the_original_keeps_all_its_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(size=(100, 8))
+    told = Answers({"e": before}, {"e": before + 0.2 * rng.normal(size=before.shape)}, None, 100)
+
+    found = measure_metric("neighbours", told, seed=0)
+
+    assert found.before == 1.0
+    assert 0.3 < found.after < 1.0
+    assert found.interval[0] < found.drop < found.interval[1]

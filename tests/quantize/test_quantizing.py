@@ -19,7 +19,8 @@ from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
 from mlserve.graph.document import load_graph
 from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
-from mlserve.quantize import quantizing, trial
+from mlserve.quantize import trial
+from mlserve.quantize.attempting import check_made
 from mlserve.quantize.census import take_census
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
@@ -190,13 +191,29 @@ def test_trees_are_not_worth_quantizing(method: str) -> None:
     assert (report.size_ratio, report.speedup, report.metric) == (1.0, 1.0, None)
 
 
+@pytest.mark.parametrize("method", ["fp16", "int8-dynamic"])
+def test_a_tiny_model_is_refused_before_anything_is_measured(method: str) -> None:
+    report = run(models.saved(models.regressor(), Path("tiny.onnx")), method)
+
+    assert report.output is None
+    assert report.reasons == ("its weights are 20 bytes in all, too few for any method to gain",)
+    assert report.latency == ()
+
+
+def test_a_tiny_model_is_made_smaller_by_force() -> None:
+    report = run(models.saved(models.classifier(), Path("tiny.onnx")), "fp16", force=True)
+
+    assert report.is_forced
+    assert "too few for any method" in report.reasons[0]
+
+
 def convolution() -> onnx.ModelProto:
-    kernel = np.ones((4, 3, 3, 3), np.float32)
+    kernel = np.ones((64, 3, 3, 3), np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])],
         "conv",
         [helper.make_tensor_value_info("x", 1, ["batch", 3, 8, 8])],
-        [helper.make_tensor_value_info("y", 1, ["batch", 4, 6, 6])],
+        [helper.make_tensor_value_info("y", 1, ["batch", 64, 6, 6])],
         [numpy_helper.from_array(kernel, "w")],
     )
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
@@ -275,7 +292,7 @@ def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(mode
     onnx.checker.check_model(quantized)
 
 
-@pytest.mark.parametrize("step", ["quantize", "evaluate", "measure"])
+@pytest.mark.parametrize("step", ["quantize to int8-dynamic", "evaluate", "measure"])
 def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) -> None:
     def interrupt(current: str, done: int, total: int | None) -> None:
         if current == step:
@@ -291,7 +308,6 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
     ("options", "error", "fact"),
     [
         pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"method": "bnb-nf4"}, UsageError, "'bnb-nf4' is not offered", id="planned method"),
         pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),
@@ -311,7 +327,7 @@ def test_what_cannot_be_done_is_an_error(
 
 
 def test_a_graph_that_the_tools_cannot_follow_is_unsupported() -> None:
-    model = models.regressor()
+    model = models.classifier(FEATURES, 3, hidden=128)
     model.graph.initializer[0].raw_data = b"short"
     models.saved(model, Path("odd.onnx"))
 
@@ -333,7 +349,7 @@ def test_a_graph_that_the_method_spoils_is_said_not_to_suit() -> None:
     spoilt.graph.node.add().CopyFrom(spoilt.graph.node[0])
 
     with pytest.raises(Unsupported, match="does not suit this model: the quantized graph is not valid ONNX"):
-        quantizing._check_made(Quantized(spoilt, {}))
+        check_made(Quantized(spoilt, {}))
 
 
 def test_nothing_is_printed(model: Path, data: Path, capfd: pytest.CaptureFixture[str]) -> None:

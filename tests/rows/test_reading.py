@@ -354,7 +354,7 @@ def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str):
     with pytest.raises(InvalidInput, match=r"not data|no suffix") as caught:
         open_table(tmp_path / name)
 
-    assert caught.value.hint == "one of .npz, .parquet, .csv, .jsonl, .json"
+    assert caught.value.hint == "one of .npz, .parquet, .csv, .jsonl, .json, or a capture's folder"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv", ".jsonl", ".json"])

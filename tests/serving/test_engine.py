@@ -92,6 +92,29 @@ def test_idle_lanes_take_equal_shares_and_the_rest_waits_for_them() -> None:
     asyncio.run(story())
 
 
+def test_a_version_has_no_more_runs_at_a_time_than_it_was_tuned_for() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        world = await gated_world(model, lanes=2, max_rows=8)
+        world.repository.find("m", None).lanes = 1
+        first = [world.ask("m", x=ONE) for _ in range(5)]
+        await started(model, 1)
+        second = [world.ask("m", x=ONE) for _ in range(4)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert model.runs == [5]
+        assert world.lanes.idle == 1
+        model.gate.set()
+        await asyncio.gather(*first, *second)
+
+        assert model.runs == [5, 4]
+        assert world.engine.is_idle
+        world.close()
+
+    asyncio.run(story())
+
+
 def test_a_model_that_is_not_batchable_runs_one_request_a_time() -> None:
     async def story() -> None:
         model = GatedModel()
@@ -314,6 +337,26 @@ def test_a_hold_gathers_later_ticks_and_ends_with_a_full_batch() -> None:
         model = GatedModel()
         model.gate.set()
         world = await gated_world(model, lanes=1, max_rows=2, max_delay_s=600.0)
+        first = world.ask("m", x=ONE)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not first.done()
+        second = world.ask("m", x=ONE)
+
+        await asyncio.gather(first, second)
+
+        assert model.runs == [2]
+        world.close()
+
+    asyncio.run(story())
+
+
+def test_a_version_that_was_tuned_is_held_for_its_own_delay() -> None:
+    async def story() -> None:
+        model = GatedModel()
+        model.gate.set()
+        world = await gated_world(model, lanes=1, max_rows=2)
+        world.repository.find("m", None).max_delay_s = 600.0
         first = world.ask("m", x=ONE)
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -81,6 +81,7 @@ class InferenceService:
             call.model = decoded.request.model
             call.name(decoded.id)
             call.put_into(decoded.request, self._clock())
+            decoded.request.id = call.id.encode()
             arrived_s = monotonic()
             answer = call.answer = await self._answer(decoded)
             response = encode_infer(answer, decoded.id, decoded.classes)

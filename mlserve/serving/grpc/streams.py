@@ -97,6 +97,7 @@ class InferStream:
             id = message.id
             decoded = decode_infer(self._engine, message, self._clock)
             self._call.put_into(decoded.request, self._clock())
+            decoded.request.id = id.encode() or b"%b/%x" % (self._call.id.encode(), number)
             self._under_way[number] = self._engine.stream(
                 decoded.request,
                 lambda part: self._deliver(number, decoded, part),

@@ -179,6 +179,8 @@ class Answering:
             request.unit_key = head.unit_key
         if decoded.wants_receipt or head.wants_receipt:
             exchange.receipt_from_s = monotonic()
+        if exchange.common.names_requests:
+            request.id = exchange.request_id
         exchange.ticket = self._engine.infer(request, exchange.deliver)
 
     def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
@@ -214,6 +216,7 @@ class Answering:
             request.version = int(view.version)
         if head.wants_receipt:
             exchange.receipt_from_s = monotonic()
+        request.id = exchange.request_id
         encode = partial(v1.encode_predictions, is_columnar=is_columnar)
         exchange.ticket = self._engine.infer(request, partial(_deliver_as, exchange, encode))
 
@@ -234,6 +237,7 @@ class Answering:
         request.unit_key = request.unit_key or head.unit_key
         if decoded.wants_receipt or head.wants_receipt:
             exchange.receipt_from_s = monotonic()
+        request.id = exchange.request_id
         return request
 
     def _server(self, route: Route, body: bytes) -> Reply:

@@ -38,7 +38,8 @@ class Common(msgspec.Struct):
     Requests that bring no id get ``prefix``, which is the process's own, and a number. ``refused`` counts by status,
     ``failures`` by (model, reason), without a model where there is none of that name. ``on_failure`` is told of
     exchanges that failed, and the status. ``is_served`` says whether there is a model of a name.
-    Without ``offload`` large replies are compressed on the loop.
+    Without ``offload`` large replies are compressed on the loop. ``names_requests``: the engine is told what each
+    request is called.
     """
 
     lines: StatusLines
@@ -50,6 +51,7 @@ class Common(msgspec.Struct):
     on_failure: Callable[[Exchange, int], None] | None = None
     is_served: Callable[[str], bool] | None = None
     offload: Offload | None = None
+    names_requests: bool = False
 
     def note_refusal(self, status: int) -> None:
         """Count a reply of 400 or above."""
@@ -85,6 +87,7 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
 
     ``parts`` are pieces of a reply that comes bit by bit, of which others before it keep it from being written.
     ``receipt_from_s`` is when the request came, on the clock of the engine's timings, where a receipt is asked for.
+    ``told_id`` is what the client is told that the request is called, once that is decided.
     Without GC tracking: the connection forgets it when it is answered or lost, which breaks the circle between them.
     """
 
@@ -98,14 +101,16 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
     is_last: bool = False
     receipt_from_s: float | None = None
     parts: list[bytes] | None = None
+    told_id: bytes | None = None
 
     @property
     def request_id(self) -> bytes:
-        """The client's own, from the header or the body, or one made here."""
-        return self.make_id()
+        """The client's own, from the header or the body, or one made here; always the same, once it was asked for."""
+        if self.told_id is None:
+            self.told_id = self._make_id()
+        return self.told_id
 
-    def make_id(self) -> bytes:
-        """As ``request_id``, a new one each time where it is made here."""
+    def _make_id(self) -> bytes:
         if self.head is not None and self.head.request_id is not None:
             return self.head.request_id
         if self.id:
@@ -136,6 +141,10 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
             and self.receipt_from_s is None
             and not common.is_draining
         ):
+            if self.told_id is not None:
+                opening = common.lines.ok_json, len(text), self.told_id, text
+                self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b\r\n\r\n%b" % opening
+                return
             common.numbered += 1
             self.reply = b"%bcontent-length: %d\r\nmlserve-request-id: %b-%x\r\n\r\n%b" % (
                 common.lines.ok_json,
@@ -224,8 +233,6 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         self.common.note_failure(None if self.head is None else self.head.route, error)
         if isinstance(error, MlserveError) and error.http_status != INTERNAL.status:
             return failed(error)
-        if self.id is None and (self.head is None or self.head.request_id is None):
-            self.id = self.common.next_id().decode()  # the log and the reply must name the same id
         _log.error("request %s: %s", self.request_id.decode(), error, exc_info=error)
         return INTERNAL
 

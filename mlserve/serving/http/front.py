@@ -27,7 +27,10 @@ _IDLE_GRACE_S = 0.5
 
 
 class HttpFront:
-    """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it."""
+    """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it.
+
+    ``names_requests``: the engine is told the id of each request.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class HttpFront:
         metrics: Metrics | None = None,
         observers: Sequence[Observer] = (),
         authorize: Authorize | None = None,
+        names_requests: bool = False,
     ) -> None:
         self._engine = engine
         self._observers = tuple(observers)
@@ -44,6 +48,7 @@ class HttpFront:
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
         self._common.is_served = partial(_is_served, engine)
+        self._common.names_requests = names_requests
         self._heads = Heads(self._limits, authorize)
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []

@@ -23,19 +23,12 @@ from mlserve.serving.seam import Answer
 
 
 class ObservedExchange(Exchange, gc=False, eq=False):
-    """An exchange that remembers what observers are told: who they are, when it began, its status, answer and id."""
+    """An exchange that remembers what observers are told: who they are, when it began, its status, and answer."""
 
     observers: Sequence[Observer] = ()
     began_s: float = 0.0
     status: int = 200
     answer: Answer | None = None
-    told_id: bytes | None = None
-
-    @property
-    def request_id(self) -> bytes:
-        if self.told_id is None:
-            self.told_id = self.make_id()
-        return self.told_id
 
     def deliver(self, outcome: Answer | Exception) -> None:
         if type(outcome) is Answer:
@@ -141,7 +134,7 @@ def show_failure(observers: Sequence[Observer], exchange: Exchange, status: int)
 def seen_of(exchange: Exchange, status: int, client: str) -> Seen:
     """What can be told of any exchange that has its reply."""
     common, head, reply = exchange.common, exchange.head, exchange.reply
-    if isinstance(exchange, ObservedExchange) and (exchange.told_id is not None or reply is None):
+    if exchange.told_id is not None or reply is None:
         request_id = exchange.request_id
     elif head is not None and head.request_id is not None:
         request_id = head.request_id

@@ -64,6 +64,7 @@ def properties_of(view: ModelView) -> dict[str, str]:
         "padding": view.padding,
         "lone_session": view.lone_session,
         "cuda_graphs": view.cuda_graphs,
+        "tuned": view.tuned,
         "providers": ",".join(view.providers),
     }
     return {name: value for name, value in properties.items() if value}

@@ -1,0 +1,1 @@
+"""The traffic log: what was asked and answered, on disk within a second, typed, and readable up to any crash."""

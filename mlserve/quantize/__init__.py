@@ -8,4 +8,6 @@
                       gate (pure) ──► passed: OUT and OUT.evidence.json; otherwise nothing is written
 
 ``methods`` is the table of quantizers, ``quantizer`` what one has to offer, ``quantizing`` the whole way.
+``attempting`` is one method tried; ``auto`` tries several, and ``mixing`` chooses a kind for each layer (``layers``) by
+its ``sensitivity`` on the ``ladder``; ``applying`` makes such a choice a graph; ``pareto`` says which of all is best.
 """

@@ -9,8 +9,9 @@ census ── candidates ──► each made, saved, measured ──► is there
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,24 +92,38 @@ def search(
     """
     attempts: list[Attempt] = []
     notes = list(found.left_out)
-    for number, method in enumerate(found.methods):
-        if number and not budget.has(reserve_s=budget.longest_s):
-            notes.append(f"{method} was not tried: the budget of {budget.seconds:g} s was spent")
-            continue
-        try:
-            attempts.append(budget.timed(lambda method=method: _try_method(job, method, folder, objections)))  # type: ignore[misc]
-        except Unsupported as error:
-            notes.append(f"{method} cannot be made of this model: {error.message}")
+    _attempt_each(job, found.methods, folder, budget, objections, attempts, notes)
     mixed = Mixed()
     if (start := _worth_mixing(attempts)) is not None:
         mixed = mix(job, start, tuning, folder, budget)
         attempts += mixed.attempts
         notes += mixed.notes
+    _attempt_each(job, found.late, folder, budget, objections, attempts, notes)
     name = best([tried.standing for tried in attempts])
     winner = next((tried for tried in attempts if tried.method == name), None)
     return Search(
         tuple(attempts), winner, mixed.sensitivities, mixed.steps, budget.spent_s, budget.seconds, tuple(notes)
     )
+
+
+def _attempt_each(
+    job: Job,
+    methods: Sequence[str],
+    folder: Path,
+    budget: Budget,
+    objections: tuple[str, ...],
+    attempts: list[Attempt],
+    notes: list[str],
+) -> None:
+    """Add to ``attempts`` what there is time for, and to ``notes`` what there is not."""
+    for method in methods:
+        if attempts and not budget.has(reserve_s=budget.longest_s):
+            notes.append(f"{method} was not tried: the budget of {budget.seconds:g} s was spent")
+            continue
+        try:
+            attempts.append(budget.timed(partial(_try_method, job, method, folder, objections)))
+        except Unsupported as error:
+            notes.append(f"{method} cannot be made of this model: {error.message}")
 
 
 def _try_method(job: Job, method: str, folder: Path, objections: tuple[str, ...]) -> Attempt:

@@ -10,10 +10,14 @@ from mlserve.quantize.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """``methods`` to try, the most promising first; ``left_out`` says why the others are not."""
+    """``methods`` to try, the most promising first; ``left_out`` says why others are not.
+
+    ``late`` ones come after mixtures of precisions: where time is short those are the better use of it.
+    """
 
     methods: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
 
 
 def refusal(census: Census) -> str | None:
@@ -47,7 +51,7 @@ def candidates(census: Census, target: Target, *, is_calibrated: bool, is_judged
     if not is_convolving and not is_judged:
         return Candidates(("int8-dynamic", "int8-weights"), ("int4-weights was not tried: it needs --evaluate DATA",))
     if not is_convolving:
-        return Candidates(("int8-dynamic", "int8-weights", "int4-weights"))
+        return Candidates(("int8-dynamic", "int8-weights"), late=("int4-weights",))
     if is_calibrated:
         return Candidates(("int8",))
     return Candidates(("fp16",), (_UNCALIBRATED,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ class _Climb:
                 known = "within the budget " if not self._budget.has(reserve_s=self._budget.longest_s) else ""
                 notes.append(f"no mixture was found {known}that keeps {self._job.metric} on the rows ranked on")
                 break
-            made.append(self._budget.timed(lambda step=step: self._attempt(step, folder)))  # type: ignore[misc]
+            made.append(self._budget.timed(partial(self._attempt, step, folder)))
             if not made[-1].misses_only_metric or not self._budget.has(reserve_s=self._budget.longest_s):
                 break
             bound, least = self._tightened(step, made[-1]), step + 1

@@ -26,8 +26,9 @@ class Bar:
     shown: str
 
 
-def bars(items: Sequence[Bar], title: str, *, label_width: int = LABEL_WIDTH) -> str:
+def bars(items: Sequence[Bar], title: str, *, label_width: int = LABEL_WIDTH, in_pairs: bool = True) -> str:
     """Horizontal bars from a common zero; ``title`` is read to those who cannot see it. Negative values have no bar.
+    ``in_pairs`` every other bar is paler.
 
     >>> bars([Bar("before", 2.0, "2 ms"), Bar("after", 1.0, "1 ms")], "latency").count("<rect")
     2
@@ -38,9 +39,10 @@ def bars(items: Sequence[Bar], title: str, *, label_width: int = LABEL_WIDTH) ->
     for row, item in enumerate(items):
         top = row * ROW_HEIGHT
         length = max(item.value, 0.0) / longest * room
+        kind = row % 2 if in_pairs else 1
         parts += [
             _text(label_width - 8, top + 17, item.label, anchor="end"),
-            f'<rect class="bar-{row % 2}" x="{label_width}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
+            f'<rect class="bar-{kind}" x="{label_width}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
             _text(label_width + length + 6, top + 17, item.shown),
         ]
     return _svg(parts, len(items) * ROW_HEIGHT, title)
@@ -129,7 +131,7 @@ def plane(spots: Sequence[Spot], title: str, *, x: str, y: str, limit: float | N
     """
     left, right, top, bottom = 56.0, WIDTH - 110.0, 24.0, 250.0
     first, last = _spread([spot.x for spot in spots])
-    low, high = _spread([*(spot.y for spot in spots), *([] if limit is None else [limit])])
+    low, high = _spread([*(spot.y for spot in spots), *([] if limit is None else [limit])], floor=0.0)
 
     def place(spot: Spot) -> tuple[float, float]:
         down = (spot.y - low) / (high - low) * (bottom - top)
@@ -159,11 +161,11 @@ def plane(spots: Sequence[Spot], title: str, *, x: str, y: str, limit: float | N
     return _svg(parts, int(bottom + 42), title)
 
 
-def _spread(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of an axis that holds ``values`` with some room around them."""
+def _spread(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
+    """The ends of an axis that holds ``values`` with some room around them; from ``floor`` where none is below."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.08 * ((high - low) or abs(high) or 1.0)
-    return low - room, high + room
+    return floor if floor is not None and low >= floor else low - room, high + room
 
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:

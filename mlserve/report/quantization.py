@@ -62,11 +62,15 @@ def _front(tried: Sequence[Mapping[str, Any]], chosen: str, limit: float) -> str
 
 def _sensitivities(items: Sequence[Mapping[str, Any]]) -> str:
     shown = [Bar(_short(item["layer"]), item["damage"], number(item["damage"])) for item in items[:MAX_LAYERS]]
-    return bars(shown, "what each layer does to the answers when quantized alone", label_width=260) if shown else ""
+    return (
+        bars(shown, "what each layer does to the answers when quantized alone", label_width=250, in_pairs=False)
+        if shown
+        else ""
+    )
 
 
 def _short(layer: str) -> str:
-    return layer if len(layer) <= 38 else f"…{layer[-37:]}"
+    return layer if len(layer) <= 34 else f"…{layer[-33:]}"
 
 
 def _drop(metric: Mapping[str, Any], limit: float) -> str:

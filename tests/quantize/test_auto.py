@@ -90,8 +90,8 @@ def test_the_layer_that_no_integer_holds_stays_and_the_others_shrink(model: Path
     assert report.search.sensitivities is not None
     assert report.search.sensitivities.to_list()[0]["layer"] == "fragile"
     names = [tried.method for tried in report.search.attempts]
-    assert names == ["int8-dynamic", "int8-weights", "int4-weights", "mixed-4"]
-    assert [not tried.reasons for tried in report.search.attempts] == [False, False, False, True]
+    assert names == ["int8-dynamic", "int8-weights", "mixed-4", "int4-weights"]
+    assert [not tried.reasons for tried in report.search.attempts] == [False, False, True, False]
     assert here() == {"model.onnx", "rows.npz", "out.onnx", "out.onnx.evidence.json"}
 
 
@@ -102,7 +102,7 @@ def test_the_file_carries_its_plan_and_the_evidence_what_was_measured(model: Pat
     assert plan_of(made) == PLAN == json.loads(get_properties(made)["mlserve.quantize.plan"])
     assert json.loads(get_properties(made)["mlserve.quantize.options"])["step"] == 4
     quantization, _ = read_sidecar(Path("out.onnx"), digest_file(Path("out.onnx")))
-    assert [tried["method"] for tried in quantization.figures["candidates"]][-1] == "mixed-4"
+    assert [tried["method"] for tried in quantization.figures["candidates"]][2] == "mixed-4"
     assert quantization.figures["search"]["sensitivities"][0]["layer"] == "fragile"
 
 
@@ -172,11 +172,18 @@ def test_a_spent_budget_ends_the_search_and_what_was_not_tried_is_said(model: Pa
 
 
 def test_a_budget_that_ends_while_ranking_is_said(model: Path) -> None:
-    clock = ticking(1.0)
+    now_s = [0.0]
 
-    report = run(model, evaluate=rows("rows.npz"), budget_s=20.0, clock=lambda: next(clock))
+    def watch(step: str, done: int, total: int | None) -> None:
+        if (step, done) == ("rank layers", 1):
+            now_s[0] = 250.0
 
-    assert any("layers were not ranked within the budget" in note for note in report.notes)
+    report = run(model, evaluate=rows("rows.npz"), budget_s=300.0, clock=lambda: now_s[0], progress=watch)
+
+    assert report.passed
+    assert report.search is not None
+    assert report.search.spent_s == 250.0
+    assert any("2 of 3 layers were not ranked within the budget: the smallest" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("step", ["quantize to int4-weights", "rank layers", "climb the ladder", "quantize to mixed-4"])

@@ -37,6 +37,8 @@ _API = {
     "unarchive": "mlserve.registry.versions",
     "diff": "mlserve.registry.versions",
     "history": "mlserve.registry.history",
+    "stood_at": "mlserve.registry.history",
+    "lineage": "mlserve.registry.lineage",
     "evidence_of": "mlserve.registry.evidencing",
     "parse_policy": "mlserve.registry.policies",
     "get_policy": "mlserve.registry.policies",
@@ -49,6 +51,7 @@ _API = {
     "predict_rows": "mlserve.wiring.predicting",
     "serve_targets": "mlserve.wiring.serving",
     "bench_target": "mlserve.wiring.benching",
+    "tune_target": "mlserve.wiring.tuning",
     "check_everything": "mlserve.wiring.checking",
 }
 

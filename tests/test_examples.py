@@ -8,6 +8,9 @@ import pytest
 
 from examples.fraud.__main__ import RESULTS, tell
 from examples.story import typed
+from examples.text.__main__ import QUESTIONS
+from examples.text.__main__ import tell as tell_text
+from examples.vision.__main__ import tell as tell_of_vision
 
 
 @pytest.mark.timeout(600)
@@ -41,3 +44,30 @@ def test_the_fraud_story_can_be_told_twice_in_the_same_folder(tmp_path: Path) ->
     tell(tmp_path / "demo")
 
     assert not (tmp_path / "demo" / "left over").exists()
+
+
+@pytest.mark.timeout(600)
+def test_the_vision_story_ends_well(tmp_path: Path) -> None:
+    tell_of_vision(tmp_path / "vision")
+
+    results = json.loads((tmp_path / "vision" / RESULTS).read_text())
+    small = results["quantized"]
+    assert results["parity"]["rows_over"] == 0
+    assert any("does not cover the evaluation data" in reason for reason in results["refused"]["reasons"])
+    assert (small["passed"], small["calibration"]["dropped_rows"]) == (True, 0)
+    assert small["size_ratio"] > 3.5
+    assert small["layers"] == {"int8": 5}
+    assert results["served"] == {"rows": 599, "accuracy": pytest.approx(small["metric"]["after"])}
+
+
+@pytest.mark.timeout(900)
+def test_the_text_story_finds_what_is_asked_for(tmp_path: Path) -> None:
+    tell_text(tmp_path / "text")
+
+    results = json.loads((tmp_path / "text" / RESULTS).read_text())
+    assert results["parity"]["rows_over"] == 0
+    assert results["parity"]["rows"] > 100
+    assert results["quantized"]["passed"]
+    assert results["quantized"]["size_ratio"] > 3.5
+    assert results["width"] == 384
+    assert {question: found[0][0] for question, found in results["found"].items()} == QUESTIONS

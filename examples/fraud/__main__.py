@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from examples.fraud.client import Client
-from examples.fraud.server import serving
 from examples.fraud.train import DATA_URI, Training, train
+from examples.serving import serving
 from examples.story import Story
 
 POLICY = Path(__file__).with_name("policy.toml")

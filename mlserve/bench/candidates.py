@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mlserve.runtime.costs import Costs
 from mlserve.runtime.tuned import Setting
 
-LARGEST_ROWS = 1024
-STEP = 4
-"""The grid's step from the default's largest batch; beside a good one it is half of that."""
+CLIENTS = 64
+"""So many ask at a time where nothing says: enough that batches and lanes are what limits."""
+
+PATIENCE_S = 2.0
+"""Fewer ask where an answer would take longer than this: each measurement must hold several."""
+
+SIZES = (1, 4, 16, 64, 256, 1024)
+"""The grid's batches, whatever the default: that is measured at load, and may be off. The finer step is 2."""
 
 DELAY_SHARES = (0.05, 0.1, 0.2)
 """Holds worth a try, as parts of the objective."""
+
+
+def usual_clients(costs: Costs, lanes: int) -> int:
+    """How many clients to tune with, a power of two; two for each lane at least, so that none is ever idle.
+
+    >>> heavy = Costs(alpha_s=0.2, beta_s=0.3, has_control_flow=False)
+    >>> usual_clients(heavy, lanes=2), usual_clients(Costs(1e-3, 1e-3, has_control_flow=False), lanes=2)
+    (8, 64)
+    """
+    clients = CLIENTS
+    while clients > 2 * lanes and costs.alpha_s + costs.beta_s * clients / lanes > PATIENCE_S:
+        clients //= 2
+    return clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +38,30 @@ class Space:
     """What may be set for one version here. ``default`` is what runs without a profile.
 
     A model that is not ``is_batchable`` runs one request at a time. One that ``is_inline`` runs on the event loop,
-    where lanes and threads change nothing. ``largest_rows`` is the most that one run may have; ``limit_ms`` is that of
-    the objective, None where there is none: then no hold is tried, for it only adds latency.
+    where lanes and threads change nothing. ``largest_rows`` is the most that one run can have, such as what all clients
+    ask for at once; ``limit_ms`` is that of the objective, None where there is none: then no hold is tried, for it only
+    adds latency.
     """
 
     cores: int
     default: Setting
     is_batchable: bool
     is_inline: bool
+    largest_rows: int
     is_on_cpu: bool = True
-    largest_rows: int = LARGEST_ROWS
     limit_ms: float | None = None
 
     def coarse(self) -> list[Setting]:
         """Every plan of lanes and threads with a few sizes of batches, the default first.
 
-        >>> space = Space(2, Setting(2, 1, 16), is_batchable=True, is_inline=False)
-        >>> [str(setting) for setting in space.coarse()][:3]
-        ['2 lanes × 1 thread, 16 rows', '2 lanes × 1 thread, 4 rows', '2 lanes × 1 thread, 64 rows']
+        >>> space = Space(2, Setting(2, 1, 8), is_batchable=True, is_inline=True, largest_rows=16)
+        >>> [setting.max_batch for setting in space.coarse()]
+        [8, 1, 4, 16]
         """
-        usual = self.default.max_batch
         grid = [
             replace(self.default, lanes=lanes, threads=threads, max_batch=rows)
             for lanes, threads in self._plans()
-            for rows in self._sizes(usual, usual // STEP, usual * STEP)
+            for rows in self._sizes(self.default.max_batch, *SIZES)
         ]
         return list(dict.fromkeys((self.default, *grid)))
 

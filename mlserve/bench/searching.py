@@ -112,17 +112,20 @@ class Search(Generic[Setting, Sample]):
             if len(left) == 1:
                 break
             rung_ends_s = begins_s + (rung + 1) / rungs * (ends_s - begins_s)
-            seen = self._rounds(left, rung_ends_s, f"{stage} among {len(left)}")
+            seen = self._rounds(left, rung_ends_s, ends_s, f"{stage} among {len(left)}")
             ranked = sorted(seen or left[:1], key=self._median, reverse=True)
             left = ranked[: max(1, ceil(len(ranked) / 2))]
         return left[0]
 
-    def _rounds(self, settings: Sequence[Setting], ends_s: float, step: str) -> list[Setting]:
-        """Measure all of ``settings`` in turns until the time is over, and return those that were measured at all."""
+    def _rounds(self, settings: Sequence[Setting], ends_s: float, last_s: float, step: str) -> list[Setting]:
+        """Measure all of ``settings`` in turns until the time is over, and return those that were measured at all.
+
+        The first round, without which a setting has no chance, may take until ``last_s``.
+        """
         for number in range(MOST_ROUNDS):
             at = number % len(settings)
             for setting in (*settings[at:], *settings[:at]):
-                if self._scores and self._now_s() >= ends_s:
+                if self._scores and self._now_s() >= (ends_s if number else last_s):
                     return [setting for setting in settings if setting in self._scores]
                 self._scores.setdefault(setting, []).append(self._score(self._sample(setting, step)))
         return list(settings)

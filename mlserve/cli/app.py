@@ -41,6 +41,7 @@ from mlserve.cli import (
     top,
     traffic,
     tune,
+    what_served,
     withdraw,
 )
 from mlserve.cli.output import BROKEN_PIPE, unwritten
@@ -125,6 +126,7 @@ def commands() -> TyperGroup:
     _add(root, show.show, "mlserve show fraud@production")
     _add(root, diff.diff, "mlserve diff fraud:1 fraud:2")
     _add(root, history.history, "mlserve history fraud")
+    _add(root, what_served.what_served, "mlserve what-served fraud --at 2026-03-01T12:00:00Z")
     _add(root, lineage.lineage, "mlserve lineage fraud@production")
     _add(root, tag.tag, "mlserve tag fraud:2 team=risk reviewed=yes")
     _add(root, archive.archive, "mlserve archive fraud:1")

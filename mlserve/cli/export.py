@@ -22,7 +22,8 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A model file (.skops, .joblib, .pt2, .pt, .ubj, .onnx …) or MODULE:ATTRIBUTE."
+            metavar="SOURCE",
+            help="A model file (.skops, .joblib, .pt2, .pt, .ubj, .onnx …), a folder, or MODULE:ATTRIBUTE.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="Where the ONNX model goes.")],
@@ -53,6 +54,12 @@ def export(
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="What builds the model of a SOURCE that holds weights only."),
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What a checkpoint is exported for, if not what its config says.")
+    ] = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Put the checkpoint's tokenizer into the graph, which then takes text.")
+    ] = False,
     label: LabelRole = "label",
     group: GroupRole = "group",
     key: KeyRole = "key",
@@ -91,6 +98,8 @@ def export(
             dynamic=dynamic,
             allow_pickle=allow_pickle,
             factory=factory,
+            task=task,
+            text=text,
             roles=Roles(label=label, group=group, key=key, time=time),
             ignore_extra=ignore_extra,
             by=wiring.user_of(settings),

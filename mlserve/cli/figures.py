@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ def told(kind: str, figures: Mapping[str, Any], *, passed: bool | None = None) -
     What did not pass says its reason too.
     """
     match kind:
+        case "provenance":
+            return provenance(figures)
         case "quantization":
             parent = figures.get("parent")
             of = f" of {parent[:19]}…" if isinstance(parent, str) and parent else ""
@@ -40,6 +43,36 @@ def quantized(figures: Mapping[str, Any]) -> str:
     ]
     method = f"{figures.get('method', 'quantized')}{' (forced)' if figures.get('forced') else ''}"
     return f"{method}: {', '.join(gains)}" if gains else method
+
+
+def provenance(figures: Mapping[str, Any]) -> str:
+    """How a file says that it was made.
+
+    >>> quantize = {"method": "int8", "options": {"per_channel": True}, "plan": {"a": "int8", "b": "int8", "c": "fp32"}}
+    >>> provenance({"framework": "torch", "quantize": quantize})
+    'exported from torch; quantized by int8 (per_channel=True; plan: 2 int8, 1 fp32)'
+    """
+    words = []
+    framework, quantize, parts = (figures.get(name) for name in ("framework", "quantize", "composed_of"))
+    if isinstance(parts, (Mapping, list, tuple)):
+        words.append(f"composed of {len(parts)} models")
+    elif isinstance(framework, str):
+        words.append(f"exported from {framework}")
+    if isinstance(quantize, Mapping):
+        words.append(f"quantized by {_method(quantize)}")
+    return "; ".join(words) or ", ".join(figures)
+
+
+def _method(quantize: Mapping[str, Any]) -> str:
+    options, plan = quantize.get("options"), quantize.get("plan")
+    notes = []
+    if isinstance(options, Mapping) and options:
+        notes.append(", ".join(f"{name}={value}" for name, value in options.items()))
+    if isinstance(plan, Mapping) and plan:
+        counted = Counter(str(precision) for precision in plan.values()).most_common()
+        notes.append("plan: " + ", ".join(f"{count} {precision}" for precision, count in counted))
+    method = str(quantize.get("method", "a method that it does not name"))
+    return f"{method} ({'; '.join(notes)})" if notes else method
 
 
 def accuracy(figures: Mapping[str, Any]) -> str:
@@ -83,14 +116,16 @@ def how_made(made: Mapping[str, Mapping[str, Any]]) -> str | None:
     """How a version came to be, by its evidence of each kind; None where nothing says.
 
     >>> how_made({"parity": {"framework": "sklearn", "max_abs": 0.0}})
-    'from sklearn'
+    'exported from sklearn'
     """
     if "quantization" in made:
         figures = made.get("accuracy", {})
         metric = [accuracy(figures)] if {"name", "before", "after"} <= set(figures) else []
         return "; ".join([quantized(made["quantization"]), *metric])
+    if made.get("provenance"):
+        return provenance(made["provenance"])
     framework = made.get("parity", {}).get("framework")
-    return f"from {framework}" if framework else None
+    return f"exported from {framework}" if framework else None
 
 
 def _short(value: Any) -> str:

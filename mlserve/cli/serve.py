@@ -136,11 +136,12 @@ def _sentence(event: Mapping[str, Any]) -> str:
         case "registry_found":
             return "the registry is in reach again"
         case "worker_lost":
-            return f"worker {event['worker']} (process {event['pid']}) ended with {event['code']}; another is started"
+            return f"worker {event['worker']} (process {event['pid']}) ended with {event['code']}; {_restart(event)}"
         case "worker_started":
             return f"worker {event['worker']} answers again (process {event['pid']})"
         case "worker_failed":
-            return f"worker {event['worker']} did not become ready: {event['reason']}"
+            again = f"; {_restart(event)}" if "restart_in_s" in event else ""
+            return f"worker {event['worker']} did not become ready: {event['reason']}{again}"
         case "restarting":
             return f"replacing {event['workers']} workers, one after the other"
         case "restarted":
@@ -148,3 +149,9 @@ def _sentence(event: Mapping[str, Any]) -> str:
         case "draining":
             return "finishing what is under way"
     return ", ".join(f"{name} {value}" for name, value in event.items())
+
+
+def _restart(event: Mapping[str, Any]) -> str:
+    """When a worker that ended is followed by another."""
+    in_a_row = f" ({event['crashes']} have ended in a row)" if event["crashes"] > 1 else ""
+    return f"another is started in {event['restart_in_s']:g} s{in_a_row}"

@@ -43,7 +43,9 @@ def tune(
     clients: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="How many ask at a time; default 64, with --slo as many as the default can have."
+            metavar="N",
+            min=1,
+            help="How many ask at a time; default 64, with --slo as many as the default keeps it for.",
         ),
     ] = None,
     data: Annotated[

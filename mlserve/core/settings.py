@@ -84,6 +84,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     drain_s: Seconds = 30.0
     warmup_s: Seconds = 30.0
     load_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 600.0
+    generate_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     poll_s: Annotated[float, msgspec.Meta(gt=0)] = 1.0
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mlserve.errors import InvalidInput
 
+_AGAIN = "save the model again, or copy the file again"
+
 BOMB_BYTES = 256 << 20
 BOMB_RATIO = 100
 """A member that unpacks to more than BOMB_BYTES and BOMB_RATIO times its size is taken for a zip bomb."""
@@ -18,14 +20,12 @@ def archive_names(path: Path, what: str) -> list[str]:
     Raises InvalidInput for a file that is empty, cut short or no archive, and for a zip bomb. Nothing is unpacked.
     """
     if not path.stat().st_size:
-        raise InvalidInput(f"'{path}' is empty", hint="save the model again; the file was not written to its end")
+        raise InvalidInput(f"'{path}' is empty", hint=_AGAIN)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise InvalidInput(
-            f"'{path}' is cut short or not {what}", hint="save the model again, or copy the file again"
-        ) from error
+        raise InvalidInput(f"'{path}' is cut short or not {what}", hint=_AGAIN) from error
     for member in members:
         if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * max(member.compress_size, 1):
             raise InvalidInput(

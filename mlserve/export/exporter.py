@@ -22,7 +22,8 @@ class Request:
 
     ``source`` is what the user typed and ``loaded`` the object it led to, or None for files that the exporter reads
     itself. ``dynamic`` is None where the user left the choice to the exporter. ``made`` is what the function of
-    ``--factory`` gave, for a file that holds weights and not the model that they belong to.
+    ``--factory`` gave, for a file that holds weights and not the model that they belong to. ``task`` is what a
+    checkpoint of several uses is exported for; with ``text`` its tokenizer goes into the graph.
     """
 
     source: str
@@ -33,6 +34,8 @@ class Request:
     dynamic: Axes | None
     allow_pickle: bool
     made: Any = None
+    task: str | None = None
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Conversion:
     ``predict`` gives arrays under the graph's output names and raises InvalidInput for what the original refuses; it is
     None where there is no original to ask. ``example`` are inputs to check with when there is no sample. ``is_tabular``
     asks for edge rows (missing values, unknown categories) as well. ``tools`` are the packages that did the work.
+    ``cases`` are further inputs by the name of the case, where other lengths of one axis alone make no sense; else they
+    are made from the example. ``properties`` go into the file, so they must follow from the model alone.
     """
 
     model: onnx.ModelProto
@@ -50,6 +55,8 @@ class Conversion:
     example: Arrays | None = None
     is_tabular: bool = False
     notes: tuple[str, ...] = field(default=())
+    cases: Mapping[str, Arrays] | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exporter(Protocol):

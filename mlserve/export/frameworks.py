@@ -27,6 +27,11 @@ EXPORTERS: Registry[type[Exporter]] = Registry(
         "tensorflow": Plugin(
             "mlserve.export.tensorflow:TensorflowExporter", needs=("tensorflow", "tf2onnx"), extra="tensorflow"
         ),
+        "transformers": Plugin(
+            "mlserve.export.transformers:TransformersExporter",
+            needs=("torch", "transformers", "optimum", "safetensors"),
+            extra="transformers",
+        ),
         "onnx": Plugin("mlserve.export.onnx:OnnxExporter"),
     },
 )
@@ -39,11 +44,14 @@ if importlib.util.find_spec("torch") is not None:
 # Known without importing the framework: a scikit-learn file must not cost an import of torch.
 _BY_SUFFIX = {".onnx": "onnx", ".keras": "keras", ".ubj": "xgboost", ".lgb": "lightgbm"}
 _BY_SUFFIX |= dict.fromkeys((".pt2", ".pt", ".pth", ".ckpt", ".safetensors"), "torch")
-_BY_MEMBER = {"saved_model.pb": "tensorflow"}
+_BY_MEMBER = {"saved_model.pb": "tensorflow", "config.json": "transformers", "modules.json": "transformers"}
 _BY_PACKAGE = {"sklearn": "sklearn", "torch": "torch", "keras": "keras", "xgboost": "xgboost", "lightgbm": "lightgbm"}
 
 FROM_FACTORY = ("torch", "keras")
 """Frameworks whose files may hold weights only, of a model that the user's code builds."""
+
+USES = ("transformers",)
+"""Frameworks whose models have several uses, which ``--task`` and ``--text`` choose from."""
 
 
 def framework_of_file(source: str) -> str | None:
@@ -63,9 +71,12 @@ def framework_of_file(source: str) -> str | None:
 
 
 def reads_itself(name: str, source: str) -> bool:
-    """Whether the exporter called ``name`` reads ``source`` itself: a file by its suffix, or a folder."""
+    """Whether the exporter called ``name`` reads ``source`` itself: a file by its suffix, or a folder.
+
+    One that reads folders only is asked for a name that is no folder too: it knows what to say.
+    """
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() or name in USES:
         return name in _BY_MEMBER.values()
     return path.suffix.lower() in EXPORTERS[name].suffixes
 

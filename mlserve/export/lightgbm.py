@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnxmltools import convert_lightgbm
 
-from mlserve.errors import InvalidInput
+from mlserve.errors import InvalidInput, NotFound
 from mlserve.export.boosting import convert_trees, refuse_unfitted
 from mlserve.export.exporter import Conversion, Request
 from mlserve.export.sklearn_trees import floor32
@@ -20,6 +20,7 @@ from mlserve.export.sklearn_trees import floor32
 Array = np.ndarray[Any, Any]
 _THRESHOLDS = re.compile(r"^threshold=(.*)$", re.MULTILINE)
 _LEAVES = re.compile(r"^leaf_value=(.*)$", re.MULTILINE)
+_ENDS = (b"\nend of trees\n", b"\nend of parameters\n")
 _AVERAGES = "\naverage_output\n"
 _SIZES = re.compile(r"^tree_sizes=.*\n", re.MULTILINE)
 
@@ -108,6 +109,15 @@ def _line(name: str, values: Array) -> str:
 
 
 def _read(source: str) -> lightgbm.Booster:
+    if not Path(source).is_file():
+        raise NotFound(f"no file '{source}'")
+    content = Path(source).read_bytes()
+    # LightGBM takes a file that is cut short for one of fewer trees, or reads on behind its end.
+    if content.startswith(b"tree\n") and any(end not in content for end in _ENDS):
+        raise InvalidInput(
+            f"'{source}' is not a file of LightGBM that can be read here: it is cut short",
+            hint="copy the file again, or save it with LightGBM 2.3 or later",
+        )
     try:
         return lightgbm.Booster(model_file=str(Path(source)))
     except lightgbm.basic.LightGBMError as error:

@@ -12,10 +12,12 @@ from typing import Any
 from mlserve.core.importing import imports_from
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
+from mlserve.export.archives import archive_names
 from mlserve.export.attributes import load_attribute
 from mlserve.export.quieting import foreign_output
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".jl")
+AGAIN = "save the model again with the versions that are here, or copy the file again"
 _ATTRIBUTE = re.compile(r"(?P<module>[^:]+):(?P<attribute>[A-Za-z_][\w.]*)")
 
 
@@ -31,11 +33,11 @@ def load_source(source: str, *, allow_pickle: bool, folder: Path) -> Any:
     if path.is_dir():
         raise Unsupported(
             f"'{path}' is a folder without a model that is known here",
-            hint="give the model's file, or the folder that holds saved_model.pb",
+            hint="give the model's file, or the folder that holds config.json or saved_model.pb",
         )
     named = _ATTRIBUTE.fullmatch(source)
     if named is None or path.suffix.lower() in (*PICKLES, ".skops"):
-        raise NotFound(f"no file '{source}'", hint="give a model file, or module:attr for a Python object")
+        raise NotFound(f"no file '{source}'", hint="give a model file, a checkpoint's folder, or module:attr")
     return load_attribute(named["module"], named["attribute"], folder)
 
 
@@ -68,6 +70,7 @@ def _load_skops(path: Path, *, allow_pickle: bool) -> Any:
         from skops.io.exceptions import UntrustedTypesFoundException
     except ModuleNotFoundError as error:
         raise missing_extra("skops", "sklearn") from error
+    archive_names(path, "a skops file")
     try:
         listed = skops.io.get_untrusted_types(file=path)
         unknown = [name for name in listed if not _is_sklearn_class(name)]
@@ -79,7 +82,7 @@ def _load_skops(path: Path, *, allow_pickle: bool) -> Any:
         with foreign_output():
             return skops.io.load(path, trusted=listed)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, AttributeError, ImportError) as error:
-        raise InvalidInput(f"'{path}' is not a skops file that can be read here: {error}") from error
+        raise InvalidInput(f"'{path}' is not a skops file that can be read here: {error}", hint=AGAIN) from error
     except UntrustedTypesFoundException as error:
         raise InvalidInput(f"'{path}' cannot be trusted: {error}") from error
 
@@ -113,6 +116,7 @@ def _load_pickle(path: Path) -> Any:
             f"'{path}' needs the module '{error.name}', which is not installed", hint=f"pip install {error.name}"
         ) from error
     except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"'{path}' is not a pickle that can be read here: {error}") from error
+        fact = str(error)[:200] or "it is cut short"
+        raise InvalidInput(f"'{path}' is not a pickle that can be read here: {fact}", hint=AGAIN) from error
     except (ImportError, OSError) as error:
         raise InvalidInput(f"'{path}' cannot be read: {error}") from error

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mlserve.compare.labels import Agreement, agreement
 from mlserve.compare.tolerance import Difference, compare
-from mlserve.errors import InvalidInput
+from mlserve.errors import InvalidInput, Unsupported
 from mlserve.export.exporter import Arrays
 
 Run = Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]
@@ -38,14 +39,16 @@ class Check:
     passed: bool
     is_required: bool = True
     detail: str | None = None
+    worst_row: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
     """All checks, and the figures that a gate may ask for.
 
-    ``rows``, ``rows_over`` and ``worst_row`` are those of the sample, or of the rows that were made up in its place;
-    ``max_abs`` and ``max_rel`` are the largest over all checks that count.
+    ``rows``, ``rows_over``, ``worst_row`` and ``agreement`` are those of the sample, or of the rows that were made up
+    in its place; ``max_abs`` and ``max_rel`` are the largest over all checks that count. ``agreement`` is the share of
+    positions that both decide alike (labels, else the largest score), None where numbers decide nothing.
     """
 
     passed: bool
@@ -56,6 +59,7 @@ class Parity:
     worst_row: int | None
     rtol: float
     atol: float
+    agreement: float | None = None
     checks: tuple[Check, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,17 +82,19 @@ def measure_parity(
     alone refuses fails. Up to ``allow_mismatch`` rows of the sample, and of each case, may be over tolerance.
     """
     total, detail = Difference(), None
+    alike: Agreement | None = Agreement()
     for inputs in batches:
-        found, problem = _difference(original(inputs), graph, inputs, rtol=rtol, atol=atol, start=total.rows)
-        total, detail = total.merge(found), detail or problem
+        expected, actual, problem = _both(original(inputs), graph, inputs)
+        total = total.merge(compare(expected, actual, rtol=rtol, atol=atol, start=total.rows))
+        alike, detail = _merged(alike, expected, actual), detail or problem
     checks = [_check(Case(SAMPLE, {}), total, detail, allow_mismatch)]
     for case in cases:
         try:
             expected = original(case.inputs)
         except InvalidInput:
             continue
-        found, problem = _difference(expected, graph, case.inputs, rtol=rtol, atol=atol)
-        checks.append(_check(case, found, problem, allow_mismatch))
+        expected, actual, problem = _both(expected, graph, case.inputs)
+        checks.append(_check(case, compare(expected, actual, rtol=rtol, atol=atol), problem, allow_mismatch))
     counting = [check for check in checks if check.is_required]
     return Parity(
         passed=all(check.passed for check in counting) and total.rows > 0,
@@ -99,20 +105,26 @@ def measure_parity(
         worst_row=total.worst_row,
         rtol=rtol,
         atol=atol,
+        agreement=alike.share if alike is not None and alike.total else None,
         checks=tuple(checks),
     )
 
 
-def _difference(
-    expected: Arrays, graph: Run, inputs: Arrays, *, rtol: float, atol: float, start: int = 0
-) -> tuple[Difference, str | None]:
-    """The difference, and why the graph gave no answer if it gave none: then every row is over."""
+def _both(expected: Arrays, graph: Run, inputs: Arrays) -> tuple[Arrays, Arrays, str | None]:
+    """The original's answer in the graph's shapes, the graph's, and why it gave none if so: then every row is over."""
     try:
         actual, problem = graph(inputs), None
     except InvalidInput as error:
         actual, problem = {}, error.message
-    shaped = {name: _in_shape(array, actual.get(name)) for name, array in expected.items()}
-    return compare(shaped, actual, rtol=rtol, atol=atol, start=start), problem
+    return {name: _in_shape(array, actual.get(name)) for name, array in expected.items()}, actual, problem
+
+
+def _merged(so_far: Agreement | None, expected: Arrays, actual: Arrays) -> Agreement | None:
+    """None from the first rows on that decide nothing."""
+    try:
+        return so_far.merge(agreement(expected, actual)) if so_far is not None else None
+    except Unsupported:
+        return None
 
 
 def _in_shape(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
@@ -134,6 +146,7 @@ def _check(case: Case, found: Difference, problem: str | None, allow_mismatch: i
         passed=problem is None and found.rows_over <= allow_mismatch,
         is_required=case.is_required,
         detail=problem,
+        worst_row=found.worst_row,
     )
 
 
@@ -148,7 +161,8 @@ def reasons(parity: Parity) -> list[str]:
         else:
             sentences.append(
                 f"{check.name}: {check.rows_over} of {check.rows} rows differ by more than "
-                f"{parity.atol:g} + {parity.rtol:g} × value (largest {check.max_abs:.3g})"
+                f"{parity.atol:g} + {parity.rtol:g} × value "
+                f"(largest {check.max_abs:.3g}; worst is row {check.worst_row})"
             )
     if not parity.rows:
         sentences.append("there were no rows to compare")

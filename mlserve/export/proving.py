@@ -16,7 +16,7 @@ from mlserve.errors import InvalidInput
 from mlserve.export.cases import edge_cases, is_batched, shape_cases
 from mlserve.export.exporter import Arrays, Conversion
 from mlserve.export.parity import Case, Parity, chunks, measure_parity, remarks
-from mlserve.graph.document import save_graph
+from mlserve.graph.document import MAX_ONE_FILE_BYTES, save_graph
 from mlserve.rows.reading import Rows
 from mlserve.runtime.model import OnnxModel, load_model
 
@@ -24,14 +24,17 @@ BATCH_ROWS = 1024
 """Rows of the sample that are compared at once, and those that the shape and edge cases are made from."""
 
 
-def saved(model: onnx.ModelProto, staged: Path) -> OnnxModel:
-    save_graph(model, staged)
+def saved(model: onnx.ModelProto, staged: Path, max_one_file_bytes: int = MAX_ONE_FILE_BYTES) -> OnnxModel:
+    """``model`` as a file, loaded in the runtime. Raises InvalidInput where that cannot load it."""
+    save_graph(model, staged, max_one_file_bytes=max_one_file_bytes)
     return load_model(staged, device="cpu", label="the exported graph")
 
 
-def answers(graph: OnnxModel, some: Arrays, signature: Signature) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+def answers(
+    conversion: Conversion, graph: OnnxModel, some: Arrays, signature: Signature
+) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
     """The graph's answers at every shape that is compared; what it refuses is for parity to say."""
-    for inputs in (some, *(case.inputs for case in shape_cases(some, signature))):
+    for inputs in (some, *(case.inputs for case in _shapes(conversion, signature, some))):
         with suppress(InvalidInput):
             yield graph.run(inputs)
 
@@ -85,9 +88,16 @@ def inputs_of(conversion: Conversion, signature: Signature, rows: Rows | None) -
 
 
 def _cases(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
-    yield from shape_cases(some, signature)
+    yield from _shapes(conversion, signature, some)
     if conversion.is_tabular:
         yield from edge_cases(some)
+
+
+def _shapes(conversion: Conversion, signature: Signature, some: Arrays) -> Iterator[Case]:
+    if conversion.cases is None:
+        yield from shape_cases(some, signature)
+    else:
+        yield from (Case(name, inputs) for name, inputs in conversion.cases.items())
 
 
 def _counted(batches: Iterable[Arrays], total: int | None, progress: Progress) -> Iterator[Arrays]:

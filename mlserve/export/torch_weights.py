@@ -24,6 +24,7 @@ _INSIDE = ("state_dict", "model_state_dict")
 """Where training loops and Lightning keep the state dict among other things."""
 _WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every key."""
+_AGAIN = "save the weights again, or copy the file again"
 _PICKLE, _ZIP = b"\x80", b"PK"
 
 
@@ -62,19 +63,19 @@ def _read(path: Path, *, allow_pickle: bool) -> Any:
             hint="save its state_dict() and name the code with --factory, or save torch.export.export(…) as .pt2",
         )
     if not start.startswith((_PICKLE, _ZIP)):
-        raise InvalidInput(f"'{path}' is {'not a' if start else 'empty, and no'} file of torch.save")
+        raise InvalidInput(f"'{path}' is {'not a' if start else 'empty, and no'} file of torch.save", hint=_AGAIN)
     try:
         with foreign_output(), imports_from(path.parent):
             return torch.load(path, map_location="cpu", weights_only=not allow_pickle)
     except UnpicklingError as error:
         if allow_pickle or (start == _ZIP and not zipfile.is_zipfile(path)):
-            raise InvalidInput(f"'{path}' is cut short or not a file of torch.save") from error
+            raise InvalidInput(f"'{path}' is cut short or not a file of torch.save", hint=_AGAIN) from error
         raise UsageError(
             f"'{path}' holds more than weights: objects that can run any code when they are read",
             hint="save module.state_dict() and use --factory, or --allow-pickle if you trust where it comes from",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise InvalidInput(f"'{path}' is cut short or not a file of torch.save") from error
+        raise InvalidInput(f"'{path}' is cut short or not a file of torch.save", hint=_AGAIN) from error
     except ImportError as error:
         raise InvalidInput(f"'{path}' needs code that is not here: {error}") from error
 
@@ -88,7 +89,7 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InvalidInput(f"'{path}' is cut short or not a safetensors file: {error}") from error
+        raise InvalidInput(f"'{path}' is cut short or not a safetensors file: {error}", hint=_AGAIN) from error
 
 
 def _state_dict(held: Any, path: Path) -> Mapping[str, torch.Tensor]:

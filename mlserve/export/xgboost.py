@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +13,7 @@ import onnx
 import xgboost
 from onnxmltools import convert_xgboost
 
-from mlserve.errors import InvalidInput, Unsupported
+from mlserve.errors import InvalidInput, NotFound, Unsupported
 from mlserve.export.boosting import convert_trees, refuse_unfitted
 from mlserve.export.exporter import Conversion, Request
 
@@ -78,12 +80,15 @@ def _best_iteration(booster: xgboost.Booster) -> int | None:
 
 
 def _read(source: str) -> xgboost.Booster:
-    try:
-        return xgboost.Booster(model_file=str(Path(source)))
-    except xgboost.core.XGBoostError as error:
+    if not Path(source).is_file():
+        raise NotFound(f"no file '{source}'")
+    # XGBoost's reader of a file that is cut short ends the process, so another one goes first.
+    trial = [sys.executable, "-c", "import sys, xgboost; xgboost.Booster(model_file=sys.argv[1])", source]
+    if subprocess.run(trial, capture_output=True, check=False).returncode:
         raise InvalidInput(
-            f"'{source}' is not a file of XGBoost that can be read here", hint="write it with Booster.save_model"
-        ) from error
+            f"'{source}' is not a file of XGBoost that can be read here", hint="write it again with Booster.save_model"
+        )
+    return xgboost.Booster(model_file=source)
 
 
 def _estimator_of(booster: xgboost.Booster) -> xgboost.XGBModel:

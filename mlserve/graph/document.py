@@ -22,6 +22,7 @@ MAX_ONE_FILE_BYTES = 1_500_000_000
 
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
 _SMALL_BYTES = 1024
+_AGAIN = "export the model again, or copy the file again"
 
 
 def load_graph(path: Path, *, weights: bool = True) -> onnx.ModelProto:
@@ -94,14 +95,14 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes) -> onnx.ModelProto:
     if not content:
-        raise InvalidInput(f"'{path}' is empty")
+        raise InvalidInput(f"'{path}' is empty", hint=_AGAIN)
     try:
         model = onnx.ModelProto.FromString(content)
     except DecodeError as error:
-        raise InvalidInput(f"'{path}' is cut short or not an ONNX file") from error
+        raise InvalidInput(f"'{path}' is cut short or not an ONNX file", hint=_AGAIN) from error
     # Protobuf reads many a text as fields it does not know, and a file cut between two fields as a smaller message.
     if not model.HasField("graph") or model.ir_version < 1 or (model.ir_version >= 3 and not model.opset_import):
-        raise InvalidInput(f"'{path}' is cut short or not an ONNX file")
+        raise InvalidInput(f"'{path}' is cut short or not an ONNX file", hint=_AGAIN)
     return cast(onnx.ModelProto, model)
 
 

@@ -13,7 +13,9 @@ from mlserve.quantize.observing import observe
 from mlserve.quantize.quantizer import Calibrated
 
 MAX_CLIPPED = 0.05
-"""Of a tensor's values, as a share. Calibration data of the same kind as the evaluation's cuts well below 0.01."""
+"""Of a tensor's values, as a share, beyond those that the rule cuts by choice.
+
+Calibration data of the same kind as the evaluation's cuts well below 0.01."""
 
 MIN_USED = 0.125
 """Of a tensor's range, as a share: below it three of the eight bits are lost."""
@@ -25,13 +27,15 @@ NAMED = 3
 @dataclass(frozen=True, slots=True)
 class TensorCoverage:
     """Of the values that one tensor takes on evaluation data: the share ``clipped``, and the share of its range
-    (``low`` to ``high``, zero included) that they ``used``."""
+    (``low`` to ``high``, zero included) that they ``used``. ``cut`` is the share of the calibration data's own values
+    that the rule left outside."""
 
     name: str
     low: float
     high: float
     clipped: float
     used: float
+    cut: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def measure_coverage(calibrated: Calibrated, evaluation: RowSource) -> Coverage:
     for values in observe(calibrated.graph, list(seen), batches):
         for name, array in values.items():
             seen[name].add(array)
-    return Coverage(tuple(one.coverage(name) for name, one in seen.items()), rows)
+    return Coverage(tuple(one.coverage(name, calibrated.cut.get(name, 0.0)) for name, one in seen.items()), rows)
 
 
 def coverage_objections(coverage: Coverage) -> list[str]:
@@ -76,7 +80,7 @@ def coverage_objections(coverage: Coverage) -> list[str]:
     ["the calibration data does not cover the evaluation data: of the values of 'conv1' 61 % are cut off"]
     """
     reasons = []
-    clipped = [tensor for tensor in coverage.tensors if tensor.clipped > MAX_CLIPPED]
+    clipped = [tensor for tensor in coverage.tensors if tensor.clipped > MAX_CLIPPED + tensor.cut]
     if clipped:
         facts = [f"of the values of '{t.name}' {_percent(t.clipped)} are cut off" for t in clipped]
         reasons.append(f"the calibration data does not cover the evaluation data: {_listed(facts)}")
@@ -105,11 +109,11 @@ class _Seen:
         self.lowest = min(self.lowest, float(finite.min(initial=0)))
         self.highest = max(self.highest, float(finite.max(initial=0)))
 
-    def coverage(self, name: str) -> TensorCoverage:
+    def coverage(self, name: str, cut: float) -> TensorCoverage:
         width = self.high - self.low
         reached = min(self.highest, self.high) - max(self.lowest, self.low)
         used = reached / width if width > 0 else 1.0
-        return TensorCoverage(name, self.low, self.high, self.outside / max(self.total, 1), used)
+        return TensorCoverage(name, self.low, self.high, self.outside / max(self.total, 1), used, cut)
 
 
 def _percent(share: float) -> str:

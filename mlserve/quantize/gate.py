@@ -86,6 +86,8 @@ def judge_metric(metric: Metric, demands: Demands) -> list[str]:
     # Not `bound > max_drop`: a NaN must not pass.
     if bound <= demands.max_drop or _is_close(bound, demands.max_drop):
         return []
+    if demands.is_confident and not isfinite(bound):
+        return [f"the fall of {metric.name} cannot be bounded with {metric.rows} evaluation rows"]
     if demands.is_confident:
         return [f"{metric.name} may fall by up to {bound:.4g} (95 % bound), more than {demands.max_drop:g}"]
     before, after = f"{metric.before:.4g}", f"{metric.after:.4g}"

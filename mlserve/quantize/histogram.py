@@ -57,6 +57,11 @@ class ActivationHistogram:
         places = ((flat.astype(np.float64) + self.limit) * (BINS / (2 * self.limit))).astype(np.int64)
         self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
 
+    def share_outside(self, low: float, high: float) -> float:
+        """How much of what was counted lies below ``low`` or above ``high``, to a bin's precision."""
+        inside = (self.edges[1:] > low) & (self.edges[:-1] <= high)
+        return float(self.counts[~inside].sum() / self.total) if self.total else 0.0
+
     def _make_room(self, peak: float) -> None:
         needed = 2.0 ** frexp(peak)[1] if peak else _TINY
         if not self.total:

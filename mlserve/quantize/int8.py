@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import onnx
 from mlserve.errors import InvalidInput, UsageError
 from mlserve.graph.document import load_graph, save_graph
 from mlserve.quantize.calibration import Calibration
-from mlserve.quantize.census import Census
+from mlserve.quantize.census import Census, take_census
 from mlserve.quantize.histogram import ActivationHistogram
 from mlserve.quantize.observing import observe
 from mlserve.quantize.preparing import prepare, quiet, tools_errors
@@ -73,7 +73,7 @@ class Int8:
         with tools_errors(source), quiet():
             is_large = prepare(source, prepared, folder)
         chosen, tensors = choose(prepared, target)
-        ranges = observed_ranges(prepared, tensors, calibration)
+        calibrated = calibrate(prepared, tensors, calibration)
         options = {
             "activation_type": "QUInt8" if target == "cpu" else "QInt8",
             "weight_type": "QInt8",
@@ -83,9 +83,17 @@ class Int8:
             **({} if target == "cpu" else _TENSORRT),
         }
         with tools_errors(source), quiet():
-            model = quantized_graph(prepared, folder, chosen, ranges, target, is_large=is_large)
-        notes = (NO_VNNI,) if target == "cpu" and read_processor().has_vnni is False else ()
-        return Quantized(model, options, notes, Calibrated(prepared, ranges))
+            model = quantized_graph(prepared, folder, chosen, calibrated.ranges, target, is_large=is_large)
+        return Quantized(model, options, tuple(_notes(source, target)), calibrated)
+
+
+def _notes(source: Path, target: Target) -> Iterator[str]:
+    if target == "cpu" and read_processor().has_vnni is False:
+        yield NO_VNNI
+    census = take_census(load_graph(source, weights=False))
+    if census.table_bytes > census.float_bytes / 4:
+        share = census.table_bytes / census.float_bytes
+        yield f"embedding tables, {share:.0%} of the weights, stay FP32; --to int8-dynamic makes them smaller too"
 
 
 def choose(prepared: Path, target: Target, *, left_out: Collection[str] = ()) -> tuple[list[str], list[str]]:
@@ -117,7 +125,7 @@ def is_weighted(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     return node.op_type != "MatMul" or weights[node.input[1]] == 2
 
 
-def observed_ranges(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Ranges:
+def calibrate(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Calibrated:
     """What each of ``tensors`` ranges over on the calibration data, by its rule. Raises InvalidInput for no rows."""
     seen = {name: ActivationHistogram() for name in tensors}
     batches = 0
@@ -129,7 +137,8 @@ def observed_ranges(prepared: Path, tensors: Sequence[str], calibration: Calibra
                 seen[name].add(array)
     if not batches:
         raise InvalidInput(f"the calibration data '{calibration.rows.path}' has no rows")
-    return {name: range_of(histogram, calibration.rule) for name, histogram in seen.items()}
+    ranges = {name: range_of(histogram, calibration.rule) for name, histogram in seen.items()}
+    return Calibrated(prepared, ranges, {name: seen[name].share_outside(*ends) for name, ends in ranges.items()})
 
 
 def quantized_graph(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlserve.errors import MlserveError, Unsupported
 from mlserve.graph.document import MAX_ONE_FILE_BYTES, load_graph, save_graph
+from mlserve.runtime.extensions import DOMAIN
 
 
 def prepare(source: Path, prepared: Path, folder: Path, *, max_one_file_bytes: int = MAX_ONE_FILE_BYTES) -> bool:
@@ -26,8 +27,10 @@ def prepare(source: Path, prepared: Path, folder: Path, *, max_one_file_bytes: i
     if copy.with_name(f"{copy.name}.data").exists():
         save_graph(model, prepared, max_one_file_bytes=max_one_file_bytes)
         return True
-    # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed.
-    quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True)
+    # Symbolic shape inference gives up on many graphs ("Incomplete symbolic shape inference"), and is not needed. The
+    # tool's session does not load operators of onnxruntime-extensions.
+    is_foreign = any(opset.domain == DOMAIN for opset in model.opset_import)
+    quant_pre_process(str(copy), str(prepared), skip_symbolic_shape=True, skip_optimization=is_foreign)
     return False
 
 

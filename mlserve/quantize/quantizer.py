@@ -18,10 +18,14 @@ __all__ = ["Calibrated", "CalibratingQuantizer", "Quantized", "Quantizer", "Targ
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What a range was fixed for: values by their names in the FP32 ``graph``, which lies in the method's folder."""
+    """What a range was fixed for: values by their names in the FP32 ``graph``, which lies in the method's folder.
+
+    ``cut`` is the share of the calibration data's own values that lie outside, by choice; what is not there has none.
+    """
 
     graph: Path
     ranges: Mapping[str, tuple[float, float]]
+    cut: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ import onnx
 
 from mlserve.graph.document import load_graph
 from mlserve.quantize.calibration import Calibration
-from mlserve.quantize.int8 import choose, is_weighted, observed_ranges, quantized_graph
+from mlserve.quantize.int8 import calibrate, choose, is_weighted, quantized_graph
 from mlserve.quantize.layers import Choice, Kind, Layer
 from mlserve.quantize.preparing import prepare, quiet, tools_errors
-from mlserve.quantize.quantizer import Calibrated
 from mlserve.quantize.targets import Target
 
 
@@ -25,7 +24,7 @@ class StaticBench:
         with tools_errors(source), quiet():
             self._is_large = prepare(source, self._prepared, folder)
         _, tensors = choose(self._prepared, target)
-        self.calibrated = Calibrated(self._prepared, observed_ranges(self._prepared, tensors, calibration))
+        self.calibrated = calibrate(self._prepared, tensors, calibration)
         self.model = load_graph(self._prepared)
         self.layers = _layers(self.model)
 

@@ -22,6 +22,7 @@ from mlserve.registry.schema import model_versions
 from mlserve.registry.store import Store
 
 MADE: Mapping[str, Sequence[str]] = {
+    "provenance": ("framework", "tools", "quantize", "composed_of"),
     "parity": ("framework", "max_abs", "max_rel", "rows", "rows_over"),
     "quantization": ("method", "parent", "size_ratio", "speedup", "forced"),
     "accuracy": ("name", "before", "after", "drop", "interval", "max_drop"),

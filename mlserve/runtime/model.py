@@ -17,13 +17,17 @@ from mlserve.core.settings import Device
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidInput, MlserveError, NotFound, Unavailable, Unsupported
 from mlserve.runtime import ortvalues
-from mlserve.runtime.operators import read_operators
+from mlserve.runtime.extensions import add_extensions
+from mlserve.runtime.operators import RANDOM, read_operators
 from mlserve.runtime.providers import CUDA, check_chosen, choose, with_more
 from mlserve.runtime.threads import ThreadPlan, plan_for_latency, usable_cores
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 _LOADING = re.compile(r"^Load model (from )?.* failed: ?")
+
+PLATFORM = "onnxruntime_onnx"
+"""What the protocol calls models that ONNX Runtime runs."""
 
 QUIET = 4
 """ONNX Runtime's severity "fatal": what it reports as an exception it need not print as well."""
@@ -47,6 +51,10 @@ class OnnxModel:
 
     Where the session ``captures_graphs``, ``run`` is in none of them: its shapes and addresses are never the same.
     """
+
+    platform = PLATFORM
+    is_elsewhere = False
+    is_up = True
 
     def __init__(
         self,
@@ -110,6 +118,11 @@ class OnnxModel:
         """The types of all nodes, those of subgraphs and functions included, read from the file when first asked."""
         return read_operators(self._source)
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether equal inputs get equal answers: no node draws random numbers."""
+        return RANDOM.isdisjoint(self.operators)
+
     def close(self) -> None:
         """Let the session go; a run that is under way finishes first. Closing again does nothing."""
         self._session = None
@@ -139,7 +152,8 @@ def load_model(
     ``options`` are more of the providers' options, by provider; ``limits`` is what shapes may be run with them;
     ``source`` is the model that ``path`` was made of, whose operators count.
     Raises NotFound for no such file, InvalidInput for one that is no model or one that this ONNX Runtime cannot run,
-    Unsupported for inputs or outputs that are no tensors, and Unavailable for a device that is not there.
+    Unsupported for inputs or outputs that are no tensors, Unavailable for a device that is not there, and MissingExtra
+    for operators of a package that is not installed.
     """
     plan = threads or plan_for_latency(usable_cores())
     providers = with_more(choose(device, ort.get_available_providers()), options or {})
@@ -147,7 +161,9 @@ def load_model(
         raise NotFound(f"no file '{path}'")
     shown = label or ("the model" if isinstance(path, bytes) else f"'{path}'")
     try:
-        session = ort.InferenceSession(path, session_options(plan), providers=providers)
+        session = ort.InferenceSession(path, session_options(plan, path), providers=providers)
+    except MlserveError:
+        raise
     except Exception as error:
         raise InvalidInput(f"{shown} cannot be loaded: {_reason(error)}") from error
     check_chosen(device, providers, session.get_providers())
@@ -171,9 +187,13 @@ def as_ours() -> Iterator[None]:
         raise _running_error(error) from error
 
 
-def session_options(plan: ThreadPlan) -> ort.SessionOptions:
-    """How every session here is made: threads as planned, quiet, no spinning, memory that stays level."""
+def session_options(plan: ThreadPlan, source: Path | bytes) -> ort.SessionOptions:
+    """How every session here is made: threads as planned, quiet, no spinning, memory that stays level.
+
+    Where the model in ``source`` has operators of onnxruntime-extensions, with those: MissingExtra without them.
+    """
     options = ort.SessionOptions()
+    add_extensions(options, source)
     options.log_severity_level = QUIET
     options.intra_op_num_threads = plan.threads_per_run
     options.inter_op_num_threads = 1

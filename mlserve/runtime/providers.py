@@ -124,6 +124,8 @@ def how_to_get(missing: list[str]) -> str:
         steps.append("pip install onnxruntime-gpu in place of onnxruntime")
     if DRIVER in missing:
         steps.append("install NVIDIA's driver, 580 or newer (apt install nvidia-driver-580; in a container --gpus all)")
+    if any(name in PROVIDER_LIBRARIES.values() for name in missing):
+        steps.append("pip install --force-reinstall --no-deps onnxruntime-gpu")
     packages = dict.fromkeys(PACKAGES[stem] for name in missing if (stem := name.split(".")[0]) in PACKAGES)
     if packages:
         steps.append(f"pip install {' '.join(packages)}")

@@ -18,7 +18,8 @@ FREE_AXIS = 8
 """The length given to dynamic axes other than the batch."""
 
 ROW_SCALES = (1.0, 0.1, 10.0, 3.0)
-_WORDS = ("", "a", "mlserve", "naïve words")
+_WORDS = ("", "a", "mlserve", "naïve words", "a text of many words, for models that read them all " * 3)
+"""Of unlike length: rows of a text model are filled up to the longest of the batch."""
 
 
 def synthetic_inputs(

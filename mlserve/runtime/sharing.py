@@ -47,7 +47,7 @@ def open_sharing(path: Path, plans: Sequence[ThreadPlan]) -> list[OnnxModel]:
 
 
 def _write_packed(path: Path, packed: Path, plan: ThreadPlan) -> None:
-    options = session_options(plan)
+    options = session_options(plan, path)
     options.optimized_model_filepath = str(packed)
     for name, value in (
         ("session.optimized_model_external_initializers_file_name", "weights.bin"),

@@ -49,6 +49,11 @@ class Directory:
         """The versions that were loaded on demand."""
         return [one for entry in self._entries.values() for one in entry.asked.values()]
 
+    @property
+    def unloaded(self) -> list[str]:
+        """The names that were unloaded on demand."""
+        return sorted(name for name, entry in self._entries.items() if entry.unloaded is not None)
+
     def is_unloaded(self, name: str) -> bool:
         """Whether ``name`` was unloaded on demand, and stays so until it is loaded again."""
         return name in self._entries and self._entries[name].unloaded is not None

@@ -200,10 +200,9 @@ class BatchingEngine:
         if model is None:
             return self._repository.is_settled
         try:
-            self._repository.find(model, version)
+            return self._repository.find(model, version).is_up
         except Unavailable:
             return False
-        return True
 
     def begin_drain(self) -> None:
         """Not ready from now on, so that load balancers look elsewhere; requests are still answered."""
@@ -254,7 +253,7 @@ class BatchingEngine:
         if self._slo is not None:
             due_s = min(waiting.deadline_s, due_s + self._slo.limit_s)
         waiting.rank = rank_of(due_s, request.priority)
-        if self._slo is not None:
+        if self._slo is not None and not loaded.is_elsewhere:
             self._check_pace(loaded, waiting, due_s)
 
     def _check_room(self, loaded: Loaded, rows: int, priority: int) -> None:
@@ -364,6 +363,8 @@ class BatchingEngine:
                 self._run_inline(loaded, now_s)
                 self._settle(loaded)
                 has_more = has_more or bool(loaded.queue)
+            elif loaded.is_elsewhere:
+                self._fill_own_lane(loaded, now_s)
             else:
                 off_loop.append(loaded)
         if off_loop or self._pieces:
@@ -410,6 +411,20 @@ class BatchingEngine:
                 if queue:
                     turn.append(loaded)
             self._settle(loaded)
+
+    def _fill_own_lane(self, loaded: Loaded, now_s: float) -> None:
+        """The next batch of a version that another process computes, if that has answered the last."""
+        lane = loaded.own_lane
+        if lane is None:
+            lane = loaded.own_lane = Lanes(1, self._loop)
+            lane.start()
+        if not lane.idle:
+            return
+        batch = loaded.queue.take(loaded.max_rows, now_s)
+        if batch:
+            loaded.running += 1
+            lane.submit(partial(loaded.execute, batch), partial(self._after_lane, loaded, id(batch)))
+        self._settle(loaded)
 
     def _submit(self, loaded: Loaded, batch: list[Waiting], now_s: float) -> None:
         loaded.running += 1
@@ -542,7 +557,7 @@ class BatchingEngine:
         max_delay_s = self._max_delay_s if loaded.max_delay_s is None else loaded.max_delay_s
         if max_delay_s > 0.0:
             until_s = hold_until(first.arrived_s, queue.rows, loaded.max_rows, max_delay_s, self._preferred)
-        if self._slo is not None and not loaded.is_inline:
+        if self._slo is not None and not loaded.is_inline and not loaded.is_elsewhere:
             due_s = min(first.deadline_s, first.arrived_s + self._slo.limit_s)
             pacing = self._pacing(loaded)
             until_s = max(until_s, pacing.hold_until(now_s, first.arrived_s, queue.rows, due_s, self._lanes_of(loaded)))

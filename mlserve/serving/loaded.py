@@ -15,13 +15,13 @@ from mlserve.runtime.costs import Costs
 from mlserve.runtime.filling import Filling, decide_filling
 from mlserve.runtime.fixed import FixedBatches
 from mlserve.runtime.lone import Lone
-from mlserve.runtime.model import OnnxModel
-from mlserve.runtime.operators import RANDOM
+from mlserve.runtime.runner import Runner
 from mlserve.runtime.trimming import give_back_soon
 from mlserve.serving.batching import RowQueue, Waiting, pieces
 from mlserve.serving.buckets import LengthBuckets
 from mlserve.serving.gathering import Intake
 from mlserve.serving.isolating import run_isolated
+from mlserve.serving.lanes import Lanes
 from mlserve.serving.seam import Answer, BatchOutputs, InferRequest, ModelState, ModelView, RunTiming
 from mlserve.serving.sizing import Sized
 
@@ -79,7 +79,7 @@ class Loaded:
         self,
         name: str,
         version: int,
-        model: OnnxModel,
+        model: Runner,
         certificate: Certificate,
         costs: Costs,
         *,
@@ -91,6 +91,7 @@ class Loaded:
         lanes: int | None = None,
         max_delay_s: float | None = None,
         tuned: str = "",
+        intake: Intake | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -110,7 +111,7 @@ class Loaded:
         self.lanes = lanes
         self.max_delay_s = max_delay_s
         self._lone_shown = "" if lone is None else ("exact" if lone.model is not None else f"refused: {lone.reason}")
-        self.intake = Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
+        self.intake = intake or Intake(model.signature, is_batchable=certificate.batchable, buckets=self._buckets)
         self.queue = RowQueue()
         self.max_rows = (max_rows or costs.useful_rows()) if certificate.batchable else 1
         self.inline_rows = self.max_rows if certificate.batchable else INLINE_ROWS
@@ -124,11 +125,23 @@ class Loaded:
         self._model = model
         self._lone = None if lone is None else lone.model
         self._long_runs = 0
+        self._inputs = [spec.name for spec in model.signature.inputs]
+        self.own_lane: Lanes | None = None
 
     @property
     def is_repeatable(self) -> bool:
         """Whether equal inputs get equal answers: nothing in the model draws random numbers."""
-        return RANDOM.isdisjoint(self._model.operators)
+        return self._model.is_repeatable
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another process computes it: it has one lane of its own, and takes none of those that are shared."""
+        return self._model.is_elsewhere
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can answer now; False while its process is started again."""
+        return self._model.is_up
 
     def refresh_view(self, versions: tuple[str, ...], stages: tuple[str, ...]) -> None:
         """Say which versions of the model can be asked for, and which stages this one holds."""
@@ -145,6 +158,8 @@ class Loaded:
         """Close a retired version that has nothing left to answer."""
         if self.is_retired and not self.queue and not self.running:
             self._model.close()
+            if self.own_lane is not None:
+                self.own_lane.close(timeout_s=0.0)
             for other in (self._lone, self._fixed):
                 if other is not None:
                     other.close()
@@ -178,7 +193,7 @@ class Loaded:
     def _check(self, request: InferRequest) -> None:
         self.intake.gather([request])
 
-    def _run(self, batch: Sequence[Waiting], session: OnnxModel | None = None) -> BatchOutputs:
+    def _run(self, batch: Sequence[Waiting], session: Runner | None = None) -> BatchOutputs:
         model = session or self._model
         taken_s = monotonic()
         inputs = self.intake.gather([waiting.request for waiting in batch])
@@ -197,12 +212,13 @@ class Loaded:
             if self._buckets is not None and self._buckets.outputs:
                 outputs.lengths = self.intake.lengths([waiting.request for waiting in batch])
                 outputs.own_axes = self._buckets.outputs
-        outputs.inputs = inputs
+        # Of a text's wish nothing is recorded: it is no input of the signature.
+        outputs.inputs = {name: inputs[name] for name in self._inputs} if model.is_elsewhere else inputs
         outputs.timing = RunTiming(taken_s, gathered_s, monotonic(), rows, len(batch))
         return outputs
 
     def _run_rows(
-        self, model: OnnxModel | FixedBatches, inputs: dict[str, Any], rows: int, names: list[str] | None
+        self, model: Runner | FixedBatches, inputs: dict[str, Any], rows: int, names: list[str] | None
     ) -> dict[str, np.ndarray[Any, Any]]:
         if rows <= self.max_rows:
             return model.run(inputs, names)
@@ -210,13 +226,14 @@ class Loaded:
         runs = [model.run({name: array[start:stop] for name, array in inputs.items()}, names) for start, stop in ranges]
         return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
-    def _view(self, model: OnnxModel, versions: tuple[str, ...]) -> ModelView:
+    def _view(self, model: Runner, versions: tuple[str, ...]) -> ModelView:
         return ModelView(
             name=self.name,
             version=str(self.version),
             versions=versions,
             signature=model.signature,
             state=ModelState.READY,
+            platform=model.platform,
             stages=self.stages,
             digest=self.digest,
             is_batchable=self.certificate.batchable,

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from mlserve.checkpoint.generation import KIND
+from mlserve.checkpoint.packaging import checkpoint_folder
 from mlserve.core.digests import digest_file
 from mlserve.errors import MlserveError
 from mlserve.runtime.certificate import PROBE_ROWS, Certificate, certify, with_padding
@@ -36,6 +38,7 @@ from mlserve.runtime.tuned import TunedProfile, profile_for
 from mlserve.serving.buckets import GROWTH
 from mlserve.serving.loaded import Loaded
 from mlserve.serving.options import LoadOptions, with_profile
+from mlserve.serving.runners import LOADERS
 from mlserve.serving.sizing import Sized, run_every_size, run_lattice
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,11 @@ class Fetched:
     certificate: Certificate | None = None
     profiles: Sequence[TunedProfile] = ()
 
+    @property
+    def kind(self) -> str:
+        """What is to run it, a name in ``runners.LOADERS``."""
+        return "onnx" if checkpoint_folder(self.path) is None else KIND
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -78,9 +86,15 @@ class Wanted:
 
 
 def load_version(wanted: Wanted, options: LoadOptions) -> Loaded:
-    """``wanted``, loaded and warm. Raises what fetching and ``load_model`` raise, and InvalidInput for golden rows
-    that get other answers than they did."""
+    """``wanted``, loaded and warm, by the runner of its kind. Raises what fetching and loading raise."""
     fetched = wanted.fetch()
+    loaded: Loaded = LOADERS[fetched.kind](wanted, fetched, options)
+    return loaded
+
+
+def load_onnx(wanted: Wanted, fetched: Fetched, options: LoadOptions) -> Loaded:
+    """``wanted`` in a session of ONNX Runtime. Raises what ``load_model`` raises, and InvalidInput for golden rows that
+    get other answers than they did."""
     options = _tuned(wanted, fetched, options)
     opened = _opened(wanted, fetched, options)
     model = opened.model

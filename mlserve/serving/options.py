@@ -17,7 +17,8 @@ class LoadOptions:
     ``lone_max_bytes`` is the size of the largest model that gets a second session, 0 for none. ``has_lattice`` says
     whether runs are of the lattice's sizes only, None where that is so on a device that is not the CPU; ``preferred``
     are more of its sizes. ``engines`` is the folder for what TensorRT builds. ``all_outputs`` computes what no request
-    asked for too.
+    asked for too. ``load_timeout_s`` and ``generate_timeout_s`` are what the process of a language model may take to
+    begin, and to go on with one batch of texts.
 
     ``tuned_cores`` are the cores of this process, for which a version's own profile may say lanes, threads, largest
     batch and delay; None for no profile. ``lanes`` and ``max_delay_s`` are then the profile's, None for the server's;
@@ -39,6 +40,8 @@ class LoadOptions:
     max_delay_s: float | None = None
     tuned: str = ""
     all_outputs: bool = False
+    load_timeout_s: float = 600.0
+    generate_timeout_s: float = 300.0
 
 
 def options_of(settings: ServeSettings, cores: int) -> LoadOptions:
@@ -55,6 +58,8 @@ def options_of(settings: ServeSettings, cores: int) -> LoadOptions:
         length_buckets=settings.length_buckets,
         lone_max_bytes=settings.lone_session_max_bytes if settings.lone_session == "auto" else 0,
         preferred=settings.preferred_batches,
+        load_timeout_s=settings.load_timeout_s,
+        generate_timeout_s=settings.generate_timeout_s,
         all_outputs=settings.capture is not None and settings.capture_all_outputs,
         tuned_cores=cores if settings.tuned == "auto" else None,
         chosen=frozenset(name for name, is_chosen in chosen.items() if is_chosen),

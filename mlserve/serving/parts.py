@@ -17,6 +17,7 @@ from mlserve.core.slo import Slo, parse_slo
 from mlserve.errors import InvalidConfig, MlserveError, Unavailable, UsageError
 from mlserve.runtime.threads import usable_cores
 from mlserve.serving.accesslog import AccessLog
+from mlserve.serving.addresses import address_of, url_of
 from mlserve.serving.engine import BatchingEngine
 from mlserve.serving.events import Events
 from mlserve.serving.following import Follower, Upstream
@@ -31,8 +32,9 @@ from mlserve.serving.options import options_of
 from mlserve.serving.repository import Repository
 from mlserve.serving.security.access import Access, manages
 from mlserve.serving.security.tls import grpc_credentials, renew, server_context, tls_files
+from mlserve.serving.supervising.listeners import inherited
+from mlserve.serving.supervising.members import Member
 from mlserve.serving.supervising.seats import Seat
-from mlserve.serving.supervising.snapshots import SnapshotServer, gathered
 from mlserve.serving.threads import OneThread
 from mlserve.serving.tracing import TRACES_BY_ENVIRONMENT, Traces, open_traces
 
@@ -125,14 +127,6 @@ class Parts:
         self._authorize = None if self.access.is_open else self.access.check
         self.tls = tls_files(settings.tls_cert, settings.tls_key, settings.tls_ca)
         self._tls_context = None if self.tls is None else server_context(self.tls)
-        self.front = HttpFront(
-            self.engine,
-            limits_of(settings),
-            metrics=self._metrics_text if settings.metrics else None,
-            observers=self.observers,
-            authorize=self._authorize,
-            names_requests=self.recorder is not None,
-        )
         log_of = next((one for one in self.observers if isinstance(one, AccessLog)), None)
         recorder, dropped = self.recorder, {}
         if log_of is not None:
@@ -153,18 +147,45 @@ class Parts:
                 "grpc": lambda: {} if self.grpc is None else self.grpc.failures,
             },
         )
-        self._snapshots = (
-            None if seat is None else SnapshotServer(seat.folder, str(os.getpid()), self._sources.families)
+        self._member = (
+            None
+            if seat is None
+            else Member(
+                seat,
+                self.engine,
+                self.repository,
+                self._sources.families,
+                lambda sock: self.front.listen_at(sock, tls=self._tls_context),
+                patience_s=settings.load_timeout_s,
+            )
+        )
+        self._whole = None if self._member is None else self._member.together
+        self.front = HttpFront(
+            self.engine,
+            limits_of(settings),
+            metrics=self._metrics_text if settings.metrics else None,
+            observers=self.observers,
+            authorize=self._authorize,
+            whole=self._whole,
+            names_requests=self.recorder is not None,
         )
 
+    @property
+    def is_successor(self) -> bool:
+        """Whether this process takes the place of a worker, rather than begin with the others."""
+        return self._seat is not None and self._seat.succeeds
+
     async def listen(self, settings: ServeSettings) -> str:
-        """Listen for HTTP; the URL."""
-        if self._snapshots is not None:
-            await self._snapshots.start()
-        # Never True or False by default: an address that somebody else listens on must stay theirs.
-        shares_port = None if self._seat is None else True
-        addresses = await self.front.listen(settings.host, settings.port, tls=self._tls_context, reuse_port=shares_port)
-        return url_of(*addresses[0], is_secure=self.tls is not None)
+        """Listen for HTTP; the URL. One of several workers is there for the others from now on."""
+        if self._seat is None or self._member is None:
+            addresses = await self.front.listen(settings.host, settings.port, tls=self._tls_context)
+            return url_of(*addresses[0], is_secure=self.tls is not None)
+        await self._member.join()
+        own = [inherited(descriptor) for descriptor in self._seat.listeners[self._seat.number]]
+        address = own[0].getsockname()[:2]
+        for sock in own:
+            await self.front.listen_at(sock, tls=self._tls_context)
+        return url_of(*address, is_secure=self.tls is not None)
 
     async def listen_grpc(self, settings: ServeSettings, warn: Callable[[str], None] | None) -> str | None:
         """Listen for gRPC if it is on; the address. A port that is taken is only told of where there is a ``warn``."""
@@ -181,6 +202,7 @@ class Parts:
             idle_timeout_s=settings.idle_timeout_s,
             authorize=self._authorize,
             observers=self.observers,
+            whole=self._whole,
         )
         credentials = None if self.tls is None else grpc_credentials(self.tls)
         try:
@@ -218,6 +240,8 @@ class Parts:
     async def drain(self, drain_s: float, *, is_following: bool) -> None:
         """Not ready, nobody new, what is under way finished, and the registry told; as long as each may take."""
         self.engine.begin_drain()
+        if self._member is not None:
+            self._member.leave()
         leaving = asyncio.create_task(self.follower.stop()) if is_following else None
         grpc = None if self.grpc is None else asyncio.create_task(self.grpc.drain(drain_s))
         cut = await self.front.drain(drain_s)
@@ -230,9 +254,7 @@ class Parts:
             await asyncio.wait((leaving,), timeout=GOODBYE_S)
 
     async def _metrics_text(self) -> bytes:
-        if self._seat is None or self._snapshots is None:
-            return text_of(self._sources.families())
-        return text_of(await gathered(self._seat.folder, self._snapshots))
+        return text_of(self._sources.families() if self._whole is None else await self._whole.families())
 
     async def cut_off(self) -> None:
         """End every connection at once."""
@@ -242,8 +264,8 @@ class Parts:
 
     def close(self) -> None:
         """End the threads; one that hangs is left behind."""
-        if self._snapshots is not None:
-            self._snapshots.close()
+        if self._member is not None:
+            self._member.close()
         self.lanes.close(timeout_s=1.0)
         self.repository.abandon()
         for observer in self.observers:
@@ -287,19 +309,6 @@ def _observers(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> list
         endpoint = None if settings.traces == TRACES_BY_ENVIRONMENT else settings.traces
         observers.append(open_traces(settings.trace_share, endpoint=endpoint))
     return observers
-
-
-def url_of(host: str, port: int, *, is_secure: bool = False) -> str:
-    """
-    >>> url_of("::1", 8000)
-    'http://[::1]:8000'
-    """
-    return f"{'https' if is_secure else 'http'}://{address_of(host, port)}"
-
-
-def address_of(host: str, port: int) -> str:
-    """Host and port as one text."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def objective_of(settings: ServeSettings) -> Slo | None:

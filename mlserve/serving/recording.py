@@ -1,6 +1,6 @@
 """What follows an answer, where traffic is captured: one small object a run, and a thread that writes them.
 
-note ─► list ──a tenth of a second, or much of it──► thread: ``CaptureWriter``      full: dropped and counted
+note ─► list ──0.4 s, or 8 MiB of it──► thread: ``CaptureWriter``      full: dropped and counted
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from mlserve.traffic.writing import CaptureWriter
 
 log = logging.getLogger(__name__)
 
-FLUSH_S = 0.1
+FLUSH_S = 0.4
+"""How long what was recorded waits to be written: what a killed server loses. Less often costs less."""
+
 FLUSH_BYTES = 8 << 20
 TEND_S = 1.0
 OK = 200

@@ -48,6 +48,7 @@ class InferRequest(msgspec.Struct, gc=False):
     DeadlineExceeded and takes no room in a batch. ``priority`` 1 is the most urgent, larger numbers are less so, and 0
     is the usual level. ``unit_key`` keeps whoever sends it in one arm of an experiment. ``id`` is what the client is
     told it is called, where somebody records requests under their ids; it may be empty elsewhere.
+    ``parameters`` are all that came with it, for models that know of some; None where none did.
     """
 
     model: str
@@ -58,6 +59,7 @@ class InferRequest(msgspec.Struct, gc=False):
     priority: int = 0
     unit_key: str | None = None
     id: bytes = b""
+    parameters: Mapping[str, Any] | None = None
 
 
 class ModelState(StrEnum):
@@ -346,3 +348,22 @@ class Engine(Protocol):
 
         Raises NotFound for a model or version that is not known.
         """
+
+
+class Whole(Protocol):
+    """What a server of several processes tells and does as one; each method as ``Engine``'s of the same name.
+
+    Raises beyond those Unavailable for a process that does not do its part.
+    """
+
+    async def models(self) -> Sequence[ModelStatus]:
+        """Every version; READY is what is so in each process."""
+
+    async def statistics(self, model: str | None = None, version: int | None = None) -> Sequence[ModelStatistics]:
+        """The sums over all processes."""
+
+    async def load(self, model: str, versions: Sequence[int] | None = None) -> None:
+        """Load in every process, and return when all have it."""
+
+    async def unload(self, model: str) -> None:
+        """Unload in every process."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlserve.core.refs import Stage, parse_name
 from mlserve.core.settings import ServeSettings
@@ -27,9 +27,6 @@ from mlserve.serving.events import Emit, Events
 from mlserve.serving.loading import Fetched, Wanted
 from mlserve.serving.parts import Parts, Targets, objective_of
 from mlserve.serving.supervising.seats import Seat
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +86,11 @@ async def _serve(
     is_following, drain_s = False, 0.0
     watching: asyncio.Task[None] | None = None
     try:
-        url = await parts.listen(settings)
-        grpc = await parts.listen_grpc(settings, warn_of_grpc)
+        # Whoever succeeds another worker begins to listen when it can answer, as that one or its neighbours still do.
+        ports = None if parts.is_successor else await _ports(parts, settings, warn_of_grpc)
         if not await stopping.unless(parts.follower.start()):
             return stopping.signal
+        url, grpc = ports or await _ports(parts, settings, warn_of_grpc)
         is_following, drain_s = True, settings.drain_s
         _freeze()
         answering = parts.repository.in_production()
@@ -111,6 +109,13 @@ async def _serve(
         if not await stopping.unless(parts.drain(drain_s, is_following=is_following)):
             await parts.cut_off()
         parts.close()
+
+
+async def _ports(
+    parts: Parts, settings: ServeSettings, warn_of_grpc: Callable[[str], None] | None
+) -> tuple[str, str | None]:
+    """Listen; the addresses for HTTP and gRPC."""
+    return await parts.listen(settings), await parts.listen_grpc(settings, warn_of_grpc)
 
 
 class _Stopping:
@@ -149,7 +154,7 @@ class _Stopping:
 
 
 def _wanted(file: Path) -> Wanted:
-    name = file.stem
+    name = file.name if file.is_dir() else file.stem
     try:
         parse_name(name)
     except UsageError as error:

@@ -7,6 +7,7 @@ left to do while requests are answered is to make one small object a run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -98,7 +99,7 @@ def _request_columns(recorded: Sequence[Recorded], counts: Array, rows: Array, w
     def each(values: list[Any], kind: Any = np.int64) -> Array:
         return np.repeat(np.array(values, kind), counts)
 
-    arrived_s = np.array([moment for one in recorded for moment in one.arrived_s])
+    arrived_s = np.array(list(chain.from_iterable([one.arrived_s for one in recorded])))
     waited_s = np.maximum(each([one.taken_s or 0.0 for one in recorded], np.float64) - arrived_s, 0.0)
     before = np.cumsum(rows) - rows
     firsts = (np.cumsum(counts) - counts).clip(max=max(0, len(rows) - 1))
@@ -131,7 +132,7 @@ def _ns(seconds: Array) -> Array:
 
 
 def _ids(recorded: Sequence[Recorded]) -> pa.Array:
-    ids = [part for one in recorded for part in one.ids]
+    ids = list(chain.from_iterable([one.ids for one in recorded]))
     try:
         return pa.array(ids, pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:  # a header may have bytes that are no text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlserve.checkpoint.packaging import checkpoint_folder
 from mlserve.core.progress import Progress, silent
 from mlserve.core.refs import parse_ref
 from mlserve.core.tensors import Signature
@@ -21,6 +22,7 @@ from mlserve.wiring.remote import RemoteModel, is_url, parse_url, read_key
 if TYPE_CHECKING:
     from mlserve.core.settings import Device
     from mlserve.rows.reading import Roles, RowBatch
+    from mlserve.serving.generation.runner import ChildRunner
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 PIECE_ROWS = 1024
@@ -84,11 +86,33 @@ def answering(
     from mlserve.runtime.model import load_model
 
     with model_file(target, flags=flags, config_file=config_file) as (path, device):
+        if (folder := checkpoint_folder(path)) is not None:
+            with closing(_texts_of(folder, target, device)) as runner:
+                yield Answering(runner.signature, lambda inputs: _in_runs(runner, inputs), lambda: True)
+            return
         model = load_model(path, device=device)
         try:
             yield Answering(model.signature, model.run, lambda: certify(model).batchable)
         finally:
             model.close()
+
+
+def _texts_of(folder: Path, target: str, device: Device) -> ChildRunner:
+    from mlserve.runtime.threads import usable_cores
+    from mlserve.serving.generation.loading import open_runner
+
+    return open_runner(folder, target, device=device, threads=usable_cores())
+
+
+def _in_runs(runner: ChildRunner, inputs: Arrays) -> Arrays:
+    """Few texts at a time: what a run needs of memory grows with them."""
+    from mlserve.serving.generation.loading import RUN_ROWS
+
+    runs = [
+        runner.run({name: array[start : start + RUN_ROWS] for name, array in inputs.items()})
+        for start in range(0, _count(inputs), RUN_ROWS)
+    ]
+    return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
 @contextmanager

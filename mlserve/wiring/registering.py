@@ -119,6 +119,7 @@ def _evidence(
     by: str,
     at: datetime,
 ) -> list[Evidence]:
+    from mlserve.graph.properties import provenance_of
     from mlserve.runtime.certificate import certify
 
     tools = tool_versions("onnxruntime", "onnxruntime-gpu", "onnx", "numpy")
@@ -130,7 +131,10 @@ def _evidence(
         "ir_version": graph.ir_version,
     }
     certificate = certify(loaded, rows=rows)
+    made = provenance_of(graph)
+    provenance = [Evidence("provenance", digest, None, made, at, by, tools=tools)] if made else []
     return [
+        *provenance,
         Evidence("load", digest, True, figures, at, by, tools=tools),
         Evidence("certificate", digest, certificate.batchable, certificate.to_dict(), at, by, tools=tools),
     ]

@@ -22,12 +22,14 @@ LIFELINE = 0
 
 def main() -> int:
     """Serve as the job says until told to stop; the exit code."""
+    from mlserve.core.telling import error_event
     from mlserve.serving.supervising.seats import Seat
-    from mlserve.serving.supervising.workers import error_event
     from mlserve.wiring.serving import serve_targets
 
     job = json.loads(sys.stdin.buffer.readline())
-    seat = Seat(job["seat"]["number"], job["seat"]["count"], Path(job["seat"]["folder"]))
+    place = job["seat"]
+    listeners = tuple(tuple(descriptors) for descriptors in place["listeners"])
+    seat = Seat(place["number"], place["count"], Path(place["folder"]), listeners, place["succeeds"])
     threading.Thread(target=_hold, name="lifeline", daemon=True).start()
     try:
         serve_targets(

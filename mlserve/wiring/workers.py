@@ -9,14 +9,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import Unavailable
 from mlserve.serving.events import Event, Events
+from mlserve.serving.supervising.listeners import Listeners, open_listeners
+from mlserve.serving.supervising.seats import Seat
 from mlserve.serving.supervising.supervisor import Supervisor
 from mlserve.serving.supervising.workers import Forward, Worker
 
@@ -31,14 +33,14 @@ class Job:
     flags: Mapping[str, Any]
     config_file: Path | None
 
-    def packed(self, seat: int, count: int, folder: Path, settings: Mapping[str, Any]) -> bytes:
+    def packed(self, seat: Seat, settings: Mapping[str, Any]) -> bytes:
         """One line of JSON for the worker in ``seat``."""
         given = {name: value for name, value in self.flags.items() if value is not None}
         document = {
             "targets": self.targets,
             "flags": given | {f"serve.{name}": value for name, value in settings.items()},
             "config_file": None if self.config_file is None else str(self.config_file),
-            "seat": {"number": seat, "count": count, "folder": str(folder)},
+            "seat": asdict(seat),
         }
         return json.dumps(document, default=str).encode()
 
@@ -55,12 +57,15 @@ def supervise(
 
     Raises Unavailable for a port that is taken, and whatever keeps the first workers from becoming ready.
     """
-    with reserved(settings.host, settings.port) as port, _grpc_port(settings, must_have_grpc, warn) as grpc_port:
-        ports = {"port": port, "grpc_port": grpc_port, "workers": 1}
+    with (
+        closing(open_listeners(settings.host, settings.port, settings.workers)) as listeners,
+        _grpc_port(settings, must_have_grpc, warn) as grpc_port,
+    ):
+        ports = {"port": listeners.port, "grpc_port": grpc_port, "workers": 1}
         events = Events(emit)
         try:
             with tempfile.TemporaryDirectory(prefix="mlserve-") as name:
-                return asyncio.run(_run(job, settings, ports, Path(name), events))
+                return asyncio.run(_run(job, settings, ports, listeners, Path(name), events))
         finally:
             events.close(timeout_s=1.0)
 
@@ -69,6 +74,7 @@ async def _run(
     job: Job,
     settings: ServeSettings,
     ports: Mapping[str, Any],
+    listeners: Listeners,
     folder: Path,
     events: Events,
 ) -> signal.Signals:
@@ -78,16 +84,25 @@ async def _run(
         else:
             events(event)
 
-    async def start(seat: int, forward: Forward) -> Worker:
-        task = job.packed(seat, settings.workers, folder, ports)
-        return await Worker.start(seat, (sys.executable, "-m", WORKER), task, forward)
+    descriptors = listeners.descriptors
+    inherited = [one for seat in descriptors for one in seat]
 
-    return await Supervisor(start, settings.workers, folder, emit, drain_s=settings.drain_s).run()
+    async def start(number: int, forward: Forward, succeeds: bool) -> Worker:
+        seat = Seat(number, settings.workers, folder, tuple(map(tuple, descriptors)), succeeds)
+        command = (sys.executable, "-m", WORKER)
+        return await Worker.start(number, command, job.packed(seat, ports), forward, descriptors=inherited)
+
+    return await Supervisor(
+        start, settings.workers, folder, emit, drain_s=settings.drain_s, leave_ports=listeners.close
+    ).run()
 
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[int]:
-    """A port (0: a free one) that nobody else listens on, kept so that workers can share it. Raises Unavailable."""
+    """A port (0: a free one) that nobody else listens on, kept so that workers can share it. Raises Unavailable.
+
+    For gRPC, whose library listens by itself and takes no socket from anybody.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as alone:

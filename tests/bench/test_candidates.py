@@ -8,7 +8,7 @@ from mlserve.bench.candidates import Space
 from mlserve.runtime.tuned import Setting
 
 DEFAULT = Setting(4, 1, 16)
-SPACE = Space(4, DEFAULT, is_batchable=True, is_inline=False)
+SPACE = Space(4, DEFAULT, is_batchable=True, is_inline=False, largest_rows=64)
 
 
 def plans(space: Space) -> set[tuple[int, int]]:
@@ -19,7 +19,7 @@ def test_the_grid_begins_with_the_default_and_repeats_nothing() -> None:
     grid = SPACE.coarse()
 
     assert grid[0] == DEFAULT
-    assert len(grid) == len(set(grid)) == 4 * 3
+    assert len(grid) == len(set(grid)) == 4 * 4
 
 
 def test_cores_are_shared_out_whole_but_for_one() -> None:
@@ -39,8 +39,17 @@ def test_a_model_that_is_not_batchable_has_no_batches_to_choose() -> None:
 
 
 def test_no_batch_is_larger_than_may_be_nor_smaller_than_a_row() -> None:
-    assert {one.max_batch for one in replace(SPACE, largest_rows=20).coarse()} == {4, 16, 20}
-    assert {one.max_batch for one in replace(SPACE, default=Setting(4, 1, 1)).coarse()} == {1, 4}
+    assert {one.max_batch for one in replace(SPACE, largest_rows=20).coarse()} == {1, 4, 16, 20}
+    assert {one.max_batch for one in replace(SPACE, default=Setting(4, 1, 1)).coarse()} == {1, 4, 16, 64}
+
+
+def test_a_default_larger_than_the_load_stays_what_it_is() -> None:
+    default = Setting(4, 1, 256)
+
+    grid = replace(SPACE, default=default).coarse()
+
+    assert grid[0] == default
+    assert {one.max_batch for one in grid[1:]} == {1, 4, 16, 64}
 
 
 def test_holds_are_tried_with_an_objective_only() -> None:

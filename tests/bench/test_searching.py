@@ -95,6 +95,15 @@ def test_poor_settings_are_dropped_early() -> None:
     assert asked[1] < asked[4] < asked[7]
 
 
+def test_every_setting_has_its_chance_before_any_is_dropped() -> None:
+    machine = FakeMachine(lambda setting: 100.0 + 50.0 * setting, noise=0.02)
+
+    found = searched(machine, range(8), budget_s=24.0)
+
+    assert machine.asked[:8] == list(range(8))
+    assert found.best == 7
+
+
 def test_all_that_are_left_take_turns_at_going_first() -> None:
     machine = FakeMachine(lambda _: 1.0)
 

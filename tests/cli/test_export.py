@@ -7,12 +7,16 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tests.cli.conftest import Run
+from tests.export import checkpoints
 from tests.models import labelled_classifier, saved
 
 
@@ -115,3 +119,49 @@ def test_what_cannot_be_exported_is_told(run: Run, clean_environment: Path, word
     saved(labelled_classifier(), clean_environment / "in.onnx")
 
     assert run("export", *words, "-o", "out.onnx", "--allow-pickle", "--json").error["code"] == code
+
+
+def test_weights_are_exported_with_the_function_that_builds_their_module(run: Run, clean_environment: Path) -> None:
+    Path("nets.py").write_text("from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(3, 2))\n")
+    torch.save(torch.nn.Sequential(torch.nn.Linear(3, 2)).state_dict(), "weights.pt")
+    np.savez("rows.npz", input=np.ones((4, 3), np.float32))
+    words = ("export", "weights.pt", "--framework", "torch", "-o", "out.onnx", "--sample", "rows.npz")
+
+    told, done = run(*words, "--json"), run(*words, "--factory", "nets.py:make", "--json")
+
+    assert told.error["code"] == 2
+    assert "--factory" in told.error["hint"]
+    assert (done.code, done.document["framework"]) == (0, "torch")
+
+
+def test_the_ir_of_today_is_refused_by_register_and_cured_by_export(run: Run, project: Path) -> None:
+    values = [[helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2])] for name in "xy"]
+    onnx.save(helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", *values)), "in.onnx")
+
+    refused = run("register", "relu", "in.onnx", "--json").error
+    run("export", "in.onnx", "-o", "out.onnx")
+    registered = run("register", "relu", "out.onnx", "--json")
+
+    assert (refused["code"], "IR 14" in refused["message"]) == (9, True)
+    assert "mlserve export" in refused["hint"]
+    assert registered.document["ref"] == "relu:1"
+
+
+def test_a_checkpoint_with_its_tokenizer_predicts_from_a_column_of_text(run: Run, project: Path) -> None:
+    checkpoints.sentences(Path("model"))
+    Path("rows.csv").write_text('text,label\nhello world,1\n"",0\n', encoding="utf-8")
+
+    done = run("export", "model", "-o", "out.onnx", "--text", "--sample", "rows.csv", "--json")
+
+    assert done.document["framework"] == "transformers"
+    assert done.document["signature"]["inputs"][0]["datatype"] == "BYTES"
+    run("register", "texts", "out.onnx")
+    vectors = run("predict", "texts:1", "rows.csv", "--json").document["sentence_embedding"]
+    assert [len(vector) for vector in vectors] == [checkpoints.WIDTH] * 2
+
+
+def test_a_model_of_a_hub_is_not_fetched(run: Run, clean_environment: Path) -> None:
+    done = run("export", "sentence-transformers/all-MiniLM-L6-v2", "-o", "out.onnx", "--text", "--json")
+
+    assert done.code == 4
+    assert "folder" in done.error["hint"]

@@ -73,5 +73,21 @@ def test_show_tells_what_quantization_did(run: Run, family: Path) -> None:
     assert "f1 0.9 → 0.89: drop 0.01 (95 % interval 0 to 0.02, 0.02 allowed)" in done.out
 
 
+def test_what_a_file_says_of_its_making_is_kept_and_shown(run: Run, project: Path, model: Path, rows: Path) -> None:
+    words = ("--to", "int8-dynamic", "--evaluate", rows, "--force")
+    assert run("quantize", model, "-o", "small.onnx", *words).code in (0, 7)
+    Path("small.onnx.evidence.json").unlink()  # what was measured may be lost; how it was made is in the file
+    run("register", "fraud", model)
+    run("register", "fraud", "small.onnx", "--parent", "fraud:1")
+
+    document = run("lineage", "fraud:2", "--json").document
+
+    quantize = document["made"]["provenance"]["quantize"]
+    assert (quantize["method"], quantize["parent"]) == ("int8-dynamic", digest_of(model))
+    assert quantize["tools"]["mlserve"]
+    assert "quantized by int8-dynamic" in run("show", "fraud:2").out
+    assert "fraud:2 ◄  quantized by int8-dynamic" in run("lineage", "fraud:2").out
+
+
 def test_a_version_that_is_not_there_is_exit_4(run: Run, family: Path) -> None:
     assert run("lineage", "fraud:9", "--json").error["code"] == 4

@@ -235,3 +235,26 @@ def test_a_policy_file_that_is_no_text_is_exit_9(run: Run, fraud: Path) -> None:
 
 def test_waiting_ends_at_once_where_no_server_lives(run: Run, fraud: Path) -> None:
     assert run("promote", "fraud:1", "--to", "production", "--wait").code == 0
+
+
+def test_what_served_tells_what_stood_where_at_a_time(run: Run, fraud: Path) -> None:
+    run("promote", "fraud:1", "--to", "production")
+    at = run("history", "fraud", "--json").document[0]["at"]
+    run("promote", "fraud:2", "--to", "production", "--reason", "better")
+
+    then = run("what-served", "fraud", "--at", at, "--json").document
+    now = run("what-served", "fraud", "--json").document
+    before = run("what-served", "fraud", "--at", "2001-01-01", "--json")
+
+    assert (then["ref"], then["at"], then["stages"]["production"]["ref"]) == ("fraud:1", at, "fraud:1")
+    assert (now["ref"], now["stages"]["production"]["reason"]) == ("fraud:2", "better")
+    assert (before.code, before.document["ref"], before.document["stages"]) == (0, None, {})
+    assert run("what-served", "fraud", "--at", at, "--quiet").out == "fraud:1\n"
+    assert "production  fraud:2" in run("what-served", "fraud").out
+    assert "no version of 'fraud' stood in any stage" in run("what-served", "fraud", "--at", "2001-01-01").out
+
+
+def test_a_time_that_is_none_is_exit_2(run: Run, fraud: Path) -> None:
+    error = run("what-served", "fraud", "--at", "yesterday", "--json").error
+
+    assert (error["code"], error["hint"]) == (2, "--at 2026-03-01T12:00:00Z")

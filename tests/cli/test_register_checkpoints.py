@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib import util
 from pathlib import Path
@@ -133,3 +134,15 @@ def test_without_the_extra_it_says_what_to_install(run: Run, folder: Path, monke
 
     assert error["code"] == 6
     assert error["hint"] == "pip install 'mlserve[llm]'"
+
+
+def test_predict_continues_the_texts_of_a_folder_or_a_version(run: Run, folder: Path) -> None:
+    texts = [{"text_input": f"Return the {number}"} for number in range(10)]
+    Path("texts.jsonl").write_text("\n".join(json.dumps(text) for text in texts))
+    run("register", "chat", folder)
+
+    of_folder, of_version = (run("predict", target, "texts.jsonl", "--json") for target in ("llama", "chat:1"))
+
+    assert of_folder.code == of_version.code == 0, of_folder.err + of_version.err
+    assert of_folder.document == of_version.document
+    assert len(of_folder.document["text_output"]) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import onnx
 import pytest
 from onnx import helper
 from sklearn.linear_model import LinearRegression
+from sklearn.neural_network import MLPRegressor
 
 from mlserve.core.digests import digest_file
 from mlserve.core.evidence import read_sidecar
 from mlserve.errors import InvalidInput, NotFound, UsageError
 from mlserve.export.axes import parse_axes
 from mlserve.graph.document import load_graph
+from mlserve.graph.packaging import model_files, read_manifest
 from mlserve.graph.properties import get_properties
 from tests import models
 from tests.export.exports import NOW, answers, pickled, run_export, saved_rows
@@ -197,6 +200,38 @@ def test_made_up_rows_that_a_model_refuses_are_said_to_prove_nothing() -> None:
     assert report.passed
     assert report.parity.rows == 0
     assert any("made-up inputs were refused" in note for note in report.notes)
+
+
+def wide() -> Path:
+    """A network with weights of more than a kilobyte."""
+    model = MLPRegressor(hidden_layer_sizes=[64], max_iter=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pickled(model.fit(ROWS, ROWS[:, 0]))
+
+
+def test_weights_of_a_large_model_lie_in_one_file_beside_the_graph() -> None:
+    report = run_export(wide(), sample=saved_rows(x=ROWS), allow_pickle=True, max_one_file_bytes=500)
+
+    assert here() == {"model.joblib", "rows.npz", "out.onnx", "out.onnx.data", "out.onnx.evidence.json"}
+    assert read_manifest(Path("out.onnx")).digest == report.digest
+    assert [name for name, _ in model_files(Path("out.onnx"))] == ["model.onnx", "out.onnx.data"]
+    given = answers(Path("out.onnx"), {"x": ROWS})["prediction"]
+    assert given.shape[0] == 20
+
+
+def test_the_pair_is_replaced_by_one_file_without_rests() -> None:
+    run_export(wide(), sample=saved_rows(x=ROWS), allow_pickle=True, max_one_file_bytes=500)
+
+    run_export(wide(), sample=saved_rows(x=ROWS), allow_pickle=True)
+
+    assert "out.onnx.data" not in here()
+
+
+def test_a_large_model_that_fails_leaves_neither_file() -> None:
+    run_export(wide(), sample=saved_rows(x=ROWS), allow_pickle=True, max_one_file_bytes=500, rtol=0, atol=0)
+
+    assert here() == {"model.joblib", "rows.npz"}
 
 
 @pytest.mark.parametrize("model", [models.fixed_shape(rows=2), models.scalar(), models.two_inputs()], ids=str)

@@ -13,7 +13,7 @@ import torch
 from sklearn.linear_model import LinearRegression
 
 from mlserve.errors import MissingExtra, NotFound, Unsupported
-from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object
+from mlserve.export.frameworks import EXPORTERS, framework_of_file, framework_of_object, reads_itself
 
 HERE = [name for name in EXPORTERS if name != "tensorflow" or importlib.util.find_spec(name)]
 
@@ -22,7 +22,7 @@ HERE = [name for name in EXPORTERS if name != "tensorflow" or importlib.util.fin
 def test_every_exporter_loads_and_says_what_it_is_for(name: str) -> None:
     exporter = EXPORTERS[name]
 
-    assert exporter.suffixes or exporter.packages
+    assert exporter.suffixes or exporter.packages or reads_itself(name, "a folder")
     assert callable(exporter().convert)
 
 
@@ -49,6 +49,14 @@ def test_an_unknown_exporter_is_not_found_with_the_nearest() -> None:
 )
 def test_a_file_is_known_by_its_suffix(source: str, framework: str | None) -> None:
     assert framework_of_file(source) == framework
+
+
+def test_a_folder_is_known_by_what_lies_in_it(clean_environment: Path) -> None:
+    for folder, mark in (("plain", "config.json"), ("sentences", "modules.json"), ("other", "notes.txt")):
+        Path(folder).mkdir()
+        Path(folder, mark).write_text("{}")
+
+    assert [framework_of_file(name) for name in ("plain", "sentences", "other")] == ["transformers"] * 2 + [None]
 
 
 class Own(LinearRegression):  # type: ignore[misc]

@@ -53,12 +53,30 @@ def test_rows_over_tolerance_are_counted_across_batches() -> None:
 
     assert (parity.passed, parity.rows_over) == (False, 3)
     assert parity.max_abs == 0.5
-    assert reasons(parity) == ["sample: 3 of 10 rows differ by more than 1e-05 + 0.0001 × value (largest 0.5)"]
+    assert reasons(parity) == [
+        "sample: 3 of 10 rows differ by more than 1e-05 + 0.0001 × value (largest 0.5; worst is row 0)"
+    ]
 
 
 @pytest.mark.parametrize(("allowed", "passed"), [(2, False), (3, True)])
 def test_so_many_rows_may_differ_as_are_allowed(allowed: int, passed: bool) -> None:
     assert measured(off_by(0.5, rows=1), allow_mismatch=allowed).passed is passed
+
+
+def test_labels_that_agree_are_counted_on_the_sample() -> None:
+    def labels(inputs: Any) -> dict[str, Any]:
+        return {"label": inputs["x"][:, 0].astype(np.int64)}
+
+    def wrong_once(inputs: Any) -> dict[str, Any]:
+        return {"label": np.where(inputs["x"][:, 0] == 3, 0, inputs["x"][:, 0]).astype(np.int64)}
+
+    parity = measure_parity(labels, wrong_once, chunks(rows_of(10), 4), [], **TOLERANCES)
+
+    assert (parity.agreement, parity.rows_over, parity.worst_row) == (0.9, 1, 2)
+
+
+def test_numbers_decide_nothing_and_have_no_agreement() -> None:
+    assert measured(double).agreement is None
 
 
 def test_no_rows_prove_nothing() -> None:

@@ -15,6 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlserve.export.exporting import export
 from mlserve.quantize.quantizing import quantize
+from mlserve.runtime.model import load_model
+from tests.export import checkpoints
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -37,6 +39,7 @@ class Encoder(nn.Module):
 def test_a_transformer_from_torch_shrinks_and_still_decides_alike() -> None:
     Path("encoder.py").write_text(ENCODER)
     np.savez("tokens.npz", tokens=np.random.default_rng(0).integers(0, 500, (64, 12)))
+    np.savez("others.npz", tokens=np.random.default_rng(1).integers(0, 500, (64, 12)))
     sample = Path("tokens.npz")
     export("encoder.py:Encoder", Path("m.onnx"), sample=sample, dynamic="1=sequence", by="tester", now=NOW)
 
@@ -75,3 +78,26 @@ def test_a_pipeline_with_words_shrinks_and_still_decides_alike() -> None:
             now=NOW,
         )
         assert report.reasons == ()
+
+
+def test_a_model_that_takes_text_shrinks_and_still_takes_text() -> None:
+    checkpoints.sentences(Path("model"))
+    Path("rows.csv").write_text("text\n" + "hello world\nthe cat reads\n" * 8, encoding="utf-8")
+    export("model", Path("m.onnx"), text=True, by="tester", now=NOW)
+
+    report = quantize(
+        Path("m.onnx"),
+        Path("small.onnx"),
+        method="int8-dynamic",
+        evaluate=Path("rows.csv"),
+        metric="cosine",
+        max_drop=0.05,
+        force=True,
+        by="tester",
+        now=NOW,
+    )
+
+    assert report.metric is not None
+    assert report.metric.after > 0.95
+    answer = load_model(Path("small.onnx"), device="cpu").run({"text": np.array(["hello"], object)})
+    assert answer["sentence_embedding"].shape == (1, checkpoints.WIDTH)

@@ -32,6 +32,12 @@ def measured(
         pytest.param(measured(drop=0.02), Demands(0.01), "accuracy falls by 0.02", id="falls too far"),
         pytest.param(measured(drop=math.nan), Demands(0.01), "accuracy falls by nan", id="not a number"),
         pytest.param(measured(drop=0.005), Demands(0.01, is_confident=True), "may fall by up to 0.015", id="bound"),
+        pytest.param(
+            Measured(3.0, 1.0, metric(0.0, math.nan)),
+            Demands(0.01, is_confident=True),
+            "cannot be bounded",
+            id="no bound",
+        ),
         pytest.param(measured(speedup=1.0), Demands(0.01, min_speedup=1.1), "1.00× as fast", id="too slow"),
         pytest.param(measured(speedup=None), Demands(0.01, min_speedup=1.1), "could not be measured", id="no speed"),
         pytest.param(measured(size_ratio=1.0), Demands(0.01), "nothing is gained", id="no gain"),

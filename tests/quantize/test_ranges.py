@@ -94,3 +94,11 @@ def test_entropy_does_not_let_the_zeros_behind_a_relu_decide() -> None:
 @pytest.mark.parametrize("rule", ["minmax", "entropy", "percentile"])
 def test_a_tensor_of_zeros_has_a_range_of_zero(rule: RangeRule) -> None:
     assert range_of(seen(np.zeros(100)), rule) == (0.0, 0.0)
+
+
+def test_the_share_outside_a_range_is_that_of_the_values() -> None:
+    values = np.random.default_rng(0).normal(size=100_000)
+
+    assert seen(values).share_outside(-1.0, 2.0) == pytest.approx(((values < -1) | (values > 2)).mean(), abs=0.005)
+    assert seen(values).share_outside(values.min(), values.max()) == 0.0
+    assert ActivationHistogram().share_outside(0.0, 0.0) == 0.0

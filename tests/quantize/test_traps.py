@@ -12,6 +12,7 @@ import pytest
 from mlserve.core.digests import digest_file
 from mlserve.core.evidence import Evidence, read_sidecar
 from mlserve.errors import InvalidInput
+from mlserve.quantize.coverage import Coverage, TensorCoverage, coverage_objections
 from mlserve.quantize.quantizing import quantize
 from mlserve.quantize.reporting import QuantizeReport
 from tests import models
@@ -139,3 +140,11 @@ def test_force_writes_it_all_the_same_and_the_evidence_says_no() -> None:
     assert evidence("calibration").passed is False
     assert evidence("quantization").passed is False
     assert evidence("accuracy").passed is True
+
+
+def test_what_a_rule_cuts_by_choice_is_not_held_against_the_data() -> None:
+    by_choice = TensorCoverage("h", -1.0, 1.0, clipped=0.2, used=1.0, cut=0.19)
+    by_chance = TensorCoverage("h", -1.0, 1.0, clipped=0.2, used=1.0)
+
+    assert coverage_objections(Coverage((by_choice,), 100)) == []
+    assert len(coverage_objections(Coverage((by_chance,), 100))) == 1

@@ -120,7 +120,10 @@ class GatedModel:
     signature = Signature((TensorSpec("x", DType.FLOAT32, ("n", 1)),), (TensorSpec("y", DType.FLOAT32, ("n", 1)),))
     providers = ("CPUExecutionProvider",)
     threads = 1
-    operators: frozenset[str] = frozenset()
+    platform = "onnxruntime_onnx"
+    is_repeatable = True
+    is_elsewhere = False
+    is_up = True
 
     def __init__(self, refused: Mapping[float, Exception] | None = None) -> None:
         self.gate = threading.Event()

@@ -18,7 +18,7 @@ from mlserve.serving.grpc.observed import ObservedService
 from mlserve.serving.grpc.service import InferenceService
 from mlserve.serving.grpc.streams import Streams
 from mlserve.serving.observing import Observer
-from mlserve.serving.seam import Engine
+from mlserve.serving.seam import Engine, Whole
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,9 @@ class GrpcFront:
         idle_timeout_s: float = 120.0,
         authorize: Authorize | None = None,
         observers: Sequence[Observer] = (),
+        whole: Whole | None = None,
     ) -> None:
+        self._whole = whole
         self._observers = tuple(observers)
         self._engine = engine
         self._max_message_bytes = UNLIMITED if max_message_bytes is None else max_message_bytes
@@ -80,7 +82,7 @@ class GrpcFront:
         Raises Unavailable if the address cannot be had.
         """
         self._server = grpc.aio.server(options=self._options(reuse_port))
-        parts = (self._engine, self._calls, self._streams, asyncio.get_running_loop().time)
+        parts = (self._engine, self._calls, self._streams, asyncio.get_running_loop().time, self._whole)
         service = ObservedService(*parts, self._observers) if self._observers else InferenceService(*parts)
         self._server.add_generic_rpc_handlers(
             (

@@ -11,7 +11,7 @@ from mlserve.serving.grpc.calls import Call, Calls
 from mlserve.serving.grpc.service import InferenceService
 from mlserve.serving.grpc.streams import Streams
 from mlserve.serving.observing import GONE, Observer, Seen
-from mlserve.serving.seam import Engine
+from mlserve.serving.seam import Engine, Whole
 
 
 class ObservedService(InferenceService):
@@ -23,9 +23,10 @@ class ObservedService(InferenceService):
         calls: Calls,
         streams: Streams,
         clock: Callable[[], float],
+        whole: Whole | None,
         observers: Sequence[Observer],
     ) -> None:
-        super().__init__(engine, calls, streams, clock)
+        super().__init__(engine, calls, streams, clock, whole)
         self._observers = observers
 
     async def _infer(self, data: bytes, context: Any) -> bytes:

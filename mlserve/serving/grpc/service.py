@@ -21,7 +21,7 @@ from mlserve.serving.grpc.settling import Settling
 from mlserve.serving.grpc.streams import InferStream, Streams
 from mlserve.serving.oip.control import versions_of
 from mlserve.serving.oip.receipts import receipt_of
-from mlserve.serving.seam import Answer, Engine
+from mlserve.serving.seam import Answer, Engine, Whole
 
 Context = Any
 """grpc.aio.ServicerContext, which has no types of its own."""
@@ -39,10 +39,21 @@ _SCOPES: Mapping[str, Scope | None] = {
 
 
 class InferenceService:
-    """Answers calls with an engine. ``clock`` is the loop's, in seconds."""
+    """Answers calls with an engine. ``clock`` is the loop's, in seconds.
 
-    def __init__(self, engine: Engine, calls: Calls, streams: Streams, clock: Callable[[], float]) -> None:
+    Where there are several processes, ``whole`` is all of them.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        calls: Calls,
+        streams: Streams,
+        clock: Callable[[], float],
+        whole: Whole | None = None,
+    ) -> None:
         self._engine = engine
+        self._whole = whole
         self._calls = calls
         self._streams = streams
         self._clock = clock
@@ -175,21 +186,24 @@ class InferenceService:
     def _model_config(self, message: Any) -> Any:
         return documents.config(self._engine.view(message.name, version_of(message.version)))
 
-    def _model_statistics(self, message: Any) -> Any:
-        return documents.statistics_of(self._engine.statistics(message.name or None, version_of(message.version)))
+    async def _model_statistics(self, message: Any) -> Any:
+        wanted = message.name or None, version_of(message.version)
+        found = self._engine.statistics(*wanted) if self._whole is None else await self._whole.statistics(*wanted)
+        return documents.statistics_of(found)
 
-    def _index(self, message: Any) -> Any:
+    async def _index(self, message: Any) -> Any:
         _check_repository(message)
-        return documents.index(self._engine.models(), only_ready=message.ready)
+        found = self._engine.models() if self._whole is None else await self._whole.models()
+        return documents.index(found, only_ready=message.ready)
 
     async def _load(self, message: Any) -> Any:
         _check_repository(message)
-        await self._engine.load(message.model_name, versions_of(values_of(message.parameters)))
+        await (self._whole or self._engine).load(message.model_name, versions_of(values_of(message.parameters)))
         return INFERENCE["RepositoryModelLoadResponse"]()
 
     async def _unload(self, message: Any) -> Any:
         _check_repository(message)
-        await self._engine.unload(message.model_name)
+        await (self._whole or self._engine).unload(message.model_name)
         return INFERENCE["RepositoryModelUnloadResponse"]()
 
 

@@ -31,7 +31,7 @@ from mlserve.serving.oip.documents import (
     statistics,
 )
 from mlserve.serving.oip.plans import plan_of
-from mlserve.serving.seam import Answer, Engine, InferRequest, ModelView
+from mlserve.serving.seam import Answer, Engine, InferRequest, ModelView, Whole
 from mlserve.serving.v1 import codec as v1
 
 Metrics = Callable[[], Awaitable[bytes]]
@@ -43,7 +43,7 @@ _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none.
 
-    Without ``offload`` large bodies are read on the loop.
+    Without ``offload`` large bodies are read on the loop. Where there are several processes, ``whole`` is all of them.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Answering:
         "_metrics",
         "_offload",
         "_under_way",
+        "_whole",
     )
 
     def __init__(
@@ -68,8 +69,10 @@ class Answering:
         clock: Callable[[], float],
         metrics: Metrics | None = None,
         offload: Offload | None = None,
+        whole: Whole | None = None,
     ) -> None:
         self._engine = engine
+        self._whole = whole
         self._offload = offload
         self._max_body_bytes = limits.max_body_bytes
         self._max_json_bytes = limits.max_json_bytes
@@ -97,6 +100,11 @@ class Answering:
             Action.LOAD: self._load,
             Action.UNLOAD: self._unload,
         }
+        if whole is not None:
+            self._later |= {
+                Action.INDEX: partial(self._index_of, whole),
+                Action.STATISTICS: partial(self._statistics_of, whole),
+            }
         self._adapters: dict[Action, Callable[[Exchange, Head, Route, bytes], None]] = {
             Action.V1_PREDICT: self._predict,
             Action.GENERATE: self._generate,
@@ -274,13 +282,20 @@ class Answering:
     def _statistics(self, route: Route, body: bytes) -> Reply:
         return document(orjson.dumps(statistics(self._engine.statistics(route.model or None, route.version))))
 
+    async def _index_of(self, whole: Whole, route: Route, body: bytes) -> Reply:
+        only_ready = read_index(body, self._max_depth).ready
+        return document(repository_index(await whole.models(), only_ready=only_ready))
+
+    async def _statistics_of(self, whole: Whole, route: Route, body: bytes) -> Reply:
+        return document(orjson.dumps(statistics(await whole.statistics(route.model or None, route.version))))
+
     async def _load(self, route: Route, body: bytes) -> Reply:
-        await self._engine.load(route.model, read_load(body, self._max_depth))
+        await (self._whole or self._engine).load(route.model, read_load(body, self._max_depth))
         return document(b"")
 
     async def _unload(self, route: Route, body: bytes) -> Reply:
         check_unload(body, self._max_depth)
-        await self._engine.unload(route.model)
+        await (self._whole or self._engine).unload(route.model)
         return document(b"")
 
     def _v1_models(self, route: Route, body: bytes) -> Reply:

@@ -7,7 +7,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from mlserve.errors import MlserveError, NotFound, Unavailable
@@ -20,9 +20,11 @@ from mlserve.serving.http.observed import ObservedConnection, show_failure
 from mlserve.serving.http.offloading import Offload
 from mlserve.serving.http.replies import StatusLines
 from mlserve.serving.observing import Observer
-from mlserve.serving.seam import Engine
+from mlserve.serving.seam import Engine, Whole
 
-_BACKLOG = 2048
+BACKLOG = 2048
+"""How many clients may wait to be accepted."""
+
 _IDLE_GRACE_S = 0.5
 
 
@@ -40,9 +42,11 @@ class HttpFront:
         metrics: Metrics | None = None,
         observers: Sequence[Observer] = (),
         authorize: Authorize | None = None,
+        whole: Whole | None = None,
         names_requests: bool = False,
     ) -> None:
         self._engine = engine
+        self._whole = whole
         self._observers = tuple(observers)
         self._metrics = metrics
         self._limits = limits or Limits()
@@ -72,22 +76,30 @@ class HttpFront:
         return self._common.failures
 
     async def listen(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        sock: socket.socket | None = None,
-        reuse_port: bool | None = None,
-        tls: ssl.SSLContext | None = None,
+        self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None
     ) -> list[tuple[str, int]]:
-        """Accept clients on ``host`` and ``port`` (0: a free one), or on ``sock``; the addresses that came of it.
+        """Accept clients on ``host`` and ``port`` (0: a free one); the addresses that came of it.
 
         Raises Unavailable if the address cannot be had.
         """
+        try:
+            server = await self._accepting(tls)(host, port)
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        self._servers.append(server)
+        return [bound.getsockname()[:2] for bound in server.sockets]
+
+    async def listen_at(self, sock: socket.socket, *, tls: ssl.SSLContext | None = None) -> Callable[[], None]:
+        """Accept clients from ``sock``, which is bound and ours from now on; what is returned ends that."""
+        server = await self._accepting(tls)(sock=sock)
+        self._servers.append(server)
+        return server.close
+
+    def _accepting(self, tls: ssl.SSLContext | None) -> Callable[..., Awaitable[asyncio.Server]]:
         loop = asyncio.get_running_loop()
         if self._common.offload is None:
             self._common.offload = Offload(loop)
-        answering = Answering(self._engine, self._limits, loop.time, self._metrics, self._common.offload)
+        answering = Answering(self._engine, self._limits, loop.time, self._metrics, self._common.offload, self._whole)
 
         parts = (answering, self._common, self._limits, self._heads, self._made, self._lost)
         connection: Callable[[], Connection] = partial(Connection, *parts)
@@ -99,24 +111,16 @@ class HttpFront:
         handshake_s = None if tls is None else self._limits.header_timeout_s
         # Half a minute by default, in which a client that never says goodbye would hold up a drain.
         goodbye_s = None if tls is None else self._limits.linger_s
-        listening = partial(
+        if self._sweep_handle is None:
+            self._sweep()
+        return partial(
             loop.create_server,
-            backlog=_BACKLOG,
+            connection,
+            backlog=BACKLOG,
             ssl=tls,
             ssl_handshake_timeout=handshake_s,
             ssl_shutdown_timeout=goodbye_s,
         )
-        try:
-            if sock is not None:
-                server = await listening(connection, sock=sock)
-            else:
-                server = await listening(connection, host, port, reuse_port=reuse_port)
-        except OSError as error:
-            raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-        self._servers.append(server)
-        if self._sweep_handle is None:
-            self._sweep()
-        return [bound.getsockname()[:2] for bound in server.sockets]
 
     def judge_anew(self) -> None:
         """Who may ask what has changed: verdicts that were kept with the heads of requests hold no longer."""

@@ -32,19 +32,6 @@ class Family(msgspec.Struct):
     points: list[Point]
 
 
-_DECODER = msgspec.msgpack.Decoder(list[Family])
-
-
-def packed(families: Sequence[Family]) -> bytes:
-    """``families`` for another process."""
-    return msgspec.msgpack.encode(families)
-
-
-def unpacked(data: bytes) -> list[Family]:
-    """The inverse of ``packed``."""
-    return _DECODER.decode(data)
-
-
 def merged(processes: Iterable[Sequence[Family]]) -> list[Family]:
     """The families of several processes as one: values with equal labels are summed, an "info" stands once."""
     found: dict[str, Family] = {}

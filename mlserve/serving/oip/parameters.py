@@ -21,8 +21,9 @@ def apply_parameters(request: InferRequest, parameters: Mapping[str, Parameter],
     """Put what ``parameters`` ask for into ``request``; whether a receipt is asked for.
 
     ``clock`` is what ``timeout`` (µs) counts from, in seconds; the earlier of it and a deadline that is there already
-    holds. Names that mean nothing here are left alone. Raises InvalidInput, and Unsupported for sequences.
+    holds. Names that mean nothing here are left for the model. Raises InvalidInput, and Unsupported for sequences.
     """
+    request.parameters = parameters or None
     for name in _SEQUENCE:
         if parameters.get(name):
             raise Unsupported(f"'{name}' asks for a sequence, and models here keep no state between requests")

@@ -8,11 +8,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Worker ``number`` of ``count``; ``folder`` is private to the workers of one supervisor."""
+    """Worker ``number`` of ``count``; ``folder`` is private to the workers of one supervisor.
+
+    ``listeners`` are the inherited sockets of all seats, by seat. One that ``succeeds`` another listens when it is
+    ready and not before: clients that come meanwhile are answered by others, or wait.
+    """
 
     number: int
     count: int
     folder: Path
+    listeners: tuple[tuple[int, ...], ...] = ()
+    succeeds: bool = False
 
     def share_of(self, cores: int) -> int:
         """How many of ``cores`` are this worker's: an equal share, the first workers taking what is left over.

@@ -1,9 +1,10 @@
 """Every worker's counters in one place: each tells its own over a socket, and what was ever told of it is kept.
 
-worker ─socket─► its families          asked by whichever worker answers /metrics, and now and then by the supervisor
+worker ─socket─► what it tells         asked by whichever worker answers for all, and now and then by the supervisor
    │               └─file─► PID.seen    kept before it is told to anybody, so that a worker's end takes nothing back
    └─ends in good order─► PID.seen      the last that it counted
    supervisor: PID.seen of those that ended ─► departed
+               its own counters ─► supervisor
 """
 
 from __future__ import annotations
@@ -11,86 +12,72 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from mlserve.serving.metrics.families import Family, merged, packed, unpacked
+from mlserve.errors import DeadlineExceeded
+from mlserve.serving.metrics.families import Family
+from mlserve.serving.supervising.asking import SUFFIX, AskedServer, told_by
+from mlserve.serving.supervising.telling import Told, counted, summed
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".sock"
 SEEN = ".seen"
 DEPARTED = "departed"
-_TIMEOUT_S = 1.0
-_KEPT_KINDS = ("counter", "histogram", "untyped")
+SUPERVISOR = "supervisor"
+
+_TOLD = msgspec.msgpack.Decoder(Told)
 
 
-class SnapshotServer:
-    """Tells this process's families to whoever connects to its socket."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """``workers`` are those that are there, by process id, None where one does not answer; ``whole`` is their sum, with
+    what was counted by those that ended and by the supervisor."""
 
-    def __init__(self, folder: Path, name: str, families: Callable[[], list[Family]]) -> None:
-        self.path = folder / f"{name}{SUFFIX}"
-        self.families = families
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._tell, self.path)
-
-    def close(self) -> None:
-        """Tell nothing any more, and leave behind what was counted to the end."""
-        if self._server is not None:
-            self._server.close()
-            self.path.unlink(missing_ok=True)
-            keep_seen(self.path.parent, self.path.stem, self.families())
-
-    async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            writer.write(packed(self.families()))
-            await writer.drain()
-        finally:
-            writer.close()
+    workers: dict[str, Told | None]
+    whole: Told
 
 
-async def snapshot_of(path: Path) -> list[Family] | None:
-    """What the process behind the socket ``path`` has counted, None where it does not answer."""
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(path)
-            try:
-                return unpacked(await reader.read())
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, ValueError):
-        return None
-
-
-async def gathered(folder: Path, own: SnapshotServer) -> list[Family]:
-    """The families of all workers of ``folder`` as one: of ``own`` process, of the others, and of those that ended."""
+async def gathered(folder: Path, own: AskedServer) -> Gathered:
+    """What all workers of ``folder`` have counted and loaded."""
     others = [path for path in sorted(folder.glob(f"*{SUFFIX}")) if path != own.path]
-    answers = await asyncio.gather(*map(snapshot_of, others))
-    told = {own.path.stem: own.families()}
-    told |= {path.stem: families for path, families in zip(others, answers, strict=True) if families is not None}
-    for name, families in told.items():
-        keep_seen(folder, name, families)
+    answers = await asyncio.gather(*map(told_by, others), return_exceptions=True)
+    told = {own.path.stem: own.tell()}
+    silent: dict[str, Told | None] = {}
+    for path, answer in zip(others, answers, strict=True):
+        if isinstance(answer, Told):
+            told[path.stem] = answer
+        elif isinstance(answer, DeadlineExceeded):
+            silent[path.stem] = None
+        elif isinstance(answer, BaseException):
+            raise answer
+    for name, one in told.items():
+        keep_seen(folder, name, one)
     # Before the departed, in which those that end meanwhile are counted, and named.
     ended = {path.stem: _read(path) for path in folder.glob(f"*{SEEN}") if path.stem not in told}
     departed = read_departed(folder)
-    silent = [_counted(families) for name, families in ended.items() if name not in departed.names]
-    return merged([*told.values(), *silent, departed.families])
+    gone = [counted(one) for name, one in ended.items() if name not in departed.names]
+    return Gathered({**told, **silent}, summed([*told.values(), *gone, departed.told, _read(folder / SUPERVISOR)]))
 
 
-def keep_seen(folder: Path, name: str, families: Sequence[Family]) -> None:
+def keep_seen(folder: Path, name: str, told: Told) -> None:
     """Keep what the worker ``name`` has told of itself, in place of what it told before."""
-    _put(folder / f"{name}{SEEN}", packed(families))
+    _put(folder / f"{name}{SEEN}", msgspec.msgpack.encode(told))
+
+
+def keep_supervisors(folder: Path, families: Sequence[Family]) -> None:
+    """Keep what the supervisor has counted, for the workers to tell."""
+    _put(folder / SUPERVISOR, msgspec.msgpack.encode(Told(list(families))))
 
 
 class Departed(msgspec.Struct):
     """What the workers ``names``, which have ended, had counted in all."""
 
     names: list[str] = []
-    families: list[Family] = []
+    told: Told = msgspec.field(default_factory=Told)
 
 
 def read_departed(folder: Path) -> Departed:
@@ -110,7 +97,7 @@ def keep_departed(folder: Path, name: str) -> None:
     (folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
     known = read_departed(folder)
     if seen.exists() and name not in known.names:
-        whole = Departed([*known.names, name], merged([known.families, _counted(_read(seen))]))
+        whole = Departed([*known.names, name], summed([known.told, counted(_read(seen))]))
         _put(folder / DEPARTED, msgspec.msgpack.encode(whole))
     seen.unlink(missing_ok=True)
 
@@ -125,13 +112,8 @@ def _put(path: Path, content: bytes) -> None:
         log.warning("counters cannot be kept for when a worker ends: %s", error.strerror)
 
 
-def _counted(families: Sequence[Family]) -> list[Family]:
-    """What stays of a worker that has ended: what it had at the time, such as queues and memory, went with it."""
-    return [family for family in families if family.kind in _KEPT_KINDS]
-
-
-def _read(path: Path) -> list[Family]:
+def _read(path: Path) -> Told:
     try:
-        return unpacked(path.read_bytes())
+        return _TOLD.decode(path.read_bytes())
     except (OSError, ValueError):
-        return []
+        return Told()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from mlserve import errors
-from mlserve.errors import MlserveError, Unavailable
+from mlserve.core.telling import error_in
+from mlserve.errors import Unavailable
 
 Event = dict[str, Any]
 
@@ -32,19 +32,30 @@ class Worker:
         self.ended = asyncio.ensure_future(self._listen(on_event))
 
     @classmethod
-    async def start(cls, number: int, command: Sequence[str], task: bytes, on_event: Forward) -> Worker:
-        """Run ``command`` and write ``task`` to its stdin, which stays open for as long as we live."""
+    async def start(
+        cls, number: int, command: Sequence[str], task: bytes, on_event: Forward, *, descriptors: Sequence[int] = ()
+    ) -> Worker:
+        """Run ``command`` and write ``task`` to its stdin, which stays open for as long as we live.
+
+        ``descriptors`` are files of ours that it has too, under the same numbers.
+        """
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
+            pass_fds=tuple(descriptors),
             # A Ctrl-C at the terminal is the supervisor's to pass on.
             start_new_session=True,
         )
         assert process.stdin is not None
         process.stdin.write(task + b"\n")
         return cls(number, process, on_event)
+
+    @property
+    def lived_s(self) -> float:
+        """For how long it has been there."""
+        return asyncio.get_running_loop().time() - self.started_s
 
     @property
     def pid(self) -> int:
@@ -75,20 +86,6 @@ class Worker:
             self.ready.set_exception(error or unready)
             self.ready.exception()  # whoever waits still gets it; nobody need
         return code
-
-
-def error_event(error: MlserveError) -> Event:
-    """An error of ours as a worker tells it."""
-    return {"event": "error", "type": type(error).__name__, "message": error.message, "hint": error.hint}
-
-
-def error_in(event: Event) -> MlserveError:
-    """The error that ``error_event`` told."""
-    kind = getattr(errors, str(event.get("type")), None)
-    if not (isinstance(kind, type) and issubclass(kind, MlserveError)):
-        kind = Unavailable
-    found: MlserveError = kind(str(event.get("message")), hint=event.get("hint"))
-    return found
 
 
 def _parsed(line: bytes) -> Event:

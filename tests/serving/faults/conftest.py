@@ -118,21 +118,21 @@ class Registry:
         env = {**self.env, **options.pop("env", {})}
         return serving("fraud", *words, env=env, **options)
 
-    def add(self, model: onnx.ModelProto) -> str:
+    def add(self, model: onnx.ModelProto, **options: Any) -> str:
         """Register another version; its number."""
-        content = model.SerializeToString()
-        number = str(add_version(self.store, ArtefactStore(str(self.artefacts)), "fraud", content).version.version)
+        content, artefacts = model.SerializeToString(), ArtefactStore(str(self.artefacts))
+        number = str(add_version(self.store, artefacts, "fraud", content, **options).version.version)
         self.versions[number] = model
         return number
 
-    def promote(self, version: str) -> int:
-        """Put ``version`` into production; the stage's generation."""
-        return move(self.store, f"fraud:{version}").generation
+    def promote(self, version: str, stage: Stage = Stage.PRODUCTION, **options: Any) -> int:
+        """Put ``version`` into ``stage``; the stage's generation."""
+        return move(self.store, f"fraud:{version}", stage, **options).generation
 
-    def until_swapped(self, generation: int) -> None:
+    def until_swapped(self, generation: int, stage: Stage = Stage.PRODUCTION) -> None:
         """Until no live server lags behind, as ``promote --wait`` waits."""
         end_s = time.monotonic() + PATIENCE_S
-        while lagging(self.store, "fraud", Stage.PRODUCTION, generation, datetime.now(UTC)):
+        while lagging(self.store, "fraud", stage, generation, datetime.now(UTC)):
             assert time.monotonic() < end_s, "a server did not swap"
             time.sleep(0.01)
 

@@ -36,10 +36,20 @@ class Counted:
 class Traffic:
     """``clients`` that each ask ``model`` again as soon as they are answered, until the block ends.
 
-    An answer is right if it is what ``versions[the version that it names]`` gives, by ONNX's reference implementation.
+    Where not ``is_kept_alive``, each request comes on a connection of its own. An answer is right if it is what
+    ``versions[the version that it names]`` gives, by ONNX's reference implementation.
     """
 
-    def __init__(self, url: str, model: str, versions: Mapping[str, onnx.ModelProto], clients: int = 6) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        versions: Mapping[str, onnx.ModelProto],
+        clients: int = 6,
+        *,
+        is_kept_alive: bool = True,
+    ) -> None:
+        self._is_kept_alive = is_kept_alive
         self.counted = Counted()
         self._address = urlsplit(url)
         self._path = f"/v2/models/{model}/infer"
@@ -84,7 +94,7 @@ class Traffic:
                 else:
                     self.counted.failures.append(verdict)
                 self._lock.notify_all()
-            if not is_right:
+            if not (is_right and self._is_kept_alive):
                 connection.close()
                 connection = self._connection()
         connection.close()

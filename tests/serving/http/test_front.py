@@ -197,11 +197,27 @@ def test_a_socket_made_elsewhere_can_be_listened_on(front: Front) -> None:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
 
-    ((host, port),) = front.on_loop(lambda: front.front.listen(sock=sock))
+    address = sock.getsockname()
 
-    with socket.create_connection((host, port), timeout=30) as client:
+    end = front.on_loop(lambda: front.front.listen_at(sock))
+
+    with socket.create_connection(address, timeout=30) as client:
         client.sendall(GET)
         assert replies(client.recv(1 << 16))[0].status == 200
+
+    async def end_and_wait() -> None:
+        end()
+        await until(lambda: is_refused(address))
+
+    front.on_loop(end_and_wait)
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=30).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_the_limits_are_those_of_the_settings() -> None:

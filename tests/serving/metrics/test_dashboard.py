@@ -15,6 +15,7 @@ from mlserve.errors import Overloaded
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
+from mlserve.serving.supervising.crashes import Crashes
 from tests import models
 from tests.serving.engines import rows, world_of
 
@@ -103,4 +104,5 @@ def test_panels_have_ids_and_places_of_their_own() -> None:
 def test_the_page_names_every_metric_and_none_that_is_not_there(scrape: str) -> None:
     named = set(re.findall(r"`((?:mlserve|nv|process)_\w+)(?:\{[^`]*)?`", PAGE))
 
-    assert named == families_in(scrape)
+    # Those of a supervisor, which this server has not.
+    assert named == families_in(scrape + text_of(Crashes(2).families()).decode())

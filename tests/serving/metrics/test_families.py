@@ -1,4 +1,4 @@
-"""Families survive the way between workers, and their sums are those of one process that did it all."""
+"""Sums of families are those of one process that did it all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlserve.core.histograms import Histogram
 from mlserve.serving.metrics.exposition import text_of
-from mlserve.serving.metrics.families import Family, Point, merged, packed, unpacked
+from mlserve.serving.metrics.families import Family, Point, merged
 
 M = (("model", "m"), ("version", "1"))
 N = (("model", "n"), ("version", "1"))
@@ -27,12 +27,6 @@ def samples(families: list[Family]) -> dict[tuple[str, tuple[tuple[str, str], ..
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value for one in parsed for sample in one.samples
     }
-
-
-def test_what_is_unpacked_is_what_was_packed() -> None:
-    families = some(3.0, 1, 2, 3)
-
-    assert unpacked(packed(families)) == families
 
 
 def test_workers_are_summed_and_what_is_the_same_everywhere_stands_once() -> None:

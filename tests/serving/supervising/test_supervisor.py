@@ -11,13 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from mlserve.errors import InvalidInput, MlserveError, Unavailable
+from mlserve.core.telling import error_event, error_in
+from mlserve.errors import InvalidConfig, InvalidInput, MlserveError, Unavailable
 from mlserve.serving.supervising.backoff import FIRST_S, HELD_S, LAST_S, Backoff
+from mlserve.serving.supervising.crashes import Crashes
 from mlserve.serving.supervising.seats import Seat
+from mlserve.serving.supervising.snapshots import SUPERVISOR
 from mlserve.serving.supervising.supervisor import Supervisor
-from mlserve.serving.supervising.workers import Forward, Worker, error_event, error_in
+from mlserve.serving.supervising.telling import Told
+from mlserve.serving.supervising.workers import Forward, Worker
 
 READY = json.dumps({"event": "ready", "http": "http://h:1"})
 GOOD = (
@@ -28,6 +33,7 @@ SLOW_TO_END = GOOD + '; import time; time.sleep(0.3); print(\'{"event": "done"}\
 DEAF = (
     f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print({READY!r}, flush=True); time.sleep(60)"
 )
+DYING = f"import sys; print({READY!r}, flush=True); sys.exit(3)"
 BROKEN = "import sys; sys.exit(3)"
 TOLD = "print({!r}, flush=True)".format(json.dumps(error_event(InvalidInput("'m.onnx' cannot be loaded", hint="x"))))
 
@@ -54,7 +60,7 @@ class Story:
     def kinds(self) -> list[str]:
         return [str(event["event"]) for event in self.events]
 
-    async def _start(self, number: int, forward: Forward) -> Worker:
+    async def _start(self, number: int, forward: Forward, succeeds: bool) -> Worker:
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
         worker = await Worker.start(number, (sys.executable, "-c", script), b"{}", forward)
         self.workers.append(worker)
@@ -68,6 +74,16 @@ class Story:
 
 def tell(number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
+
+
+def killing(story: Story, *numbers: int) -> Callable[[], None]:
+    """Kills the first workers of these seats."""
+
+    def kill() -> None:
+        for number in numbers:
+            story.workers[number].process.kill()
+
+    return kill
 
 
 def test_one_ready_for_all_and_the_end_waits_for_all(tmp_path: Path) -> None:
@@ -104,10 +120,7 @@ def test_a_signal_before_all_are_ready_ends_it_without_a_ready(tmp_path: Path) -
 def test_a_worker_that_crashes_is_started_again_until_one_is_ready(tmp_path: Path) -> None:
     story = Story(tmp_path, GOOD, GOOD, BROKEN, GOOD)
 
-    def kill_the_second() -> None:
-        story.workers[1].process.kill()
-
-    story.on("ready", kill_the_second).on("worker_started", tell(signal.SIGTERM))
+    story.on("ready", killing(story, 1)).on("worker_started", tell(signal.SIGTERM))
 
     story.run()
 
@@ -115,6 +128,67 @@ def test_a_worker_that_crashes_is_started_again_until_one_is_ready(tmp_path: Pat
     lost = story.events[1]
     assert (lost["worker"], lost["pid"], lost["code"]) == (1, story.workers[1].pid, -signal.SIGKILL)
     assert [worker.process.returncode for worker in story.workers] == [0, -signal.SIGKILL, 3, 0]
+
+
+def test_workers_that_end_again_and_again_are_counted_in_events_and_metrics(tmp_path: Path) -> None:
+    story = Story(tmp_path, GOOD, GOOD, DYING, BROKEN, GOOD)
+    story.on("ready", killing(story, 1))
+
+    story.on("worker_started", lambda: None).on("worker_started", tell(signal.SIGTERM))
+    story.run()
+
+    told = [(event["event"], event["crashes"], event["restart_in_s"]) for event in story.events if "crashes" in event]
+    assert told == [("worker_lost", 1, 0.5), ("worker_lost", 2, 1.0), ("worker_failed", 3, 2.0)]
+    counts = read_supervisors(tmp_path)
+    assert counts["mlserve_worker_restarts"] == {"0": 0.0, "1": 3.0}
+    assert counts["mlserve_worker_ready"] == {"0": 1.0, "1": 1.0}
+
+
+def test_when_no_worker_can_ever_start_again_the_supervisor_ends_with_the_reason(tmp_path: Path) -> None:
+    story = Story(tmp_path, GOOD, GOOD, TOLD)
+
+    with pytest.raises(InvalidInput, match=r"'m\.onnx' cannot be loaded") as caught:
+        story.on("ready", killing(story, 0, 1)).run()
+
+    assert (caught.value.exit_code, caught.value.hint) == (9, "x")
+    assert "draining" not in story.kinds
+
+
+def test_a_worker_that_still_answers_is_kept_although_no_other_can_start(tmp_path: Path) -> None:
+    story = Story(tmp_path, GOOD, GOOD, TOLD)
+    story.on("ready", killing(story, 1)).on("worker_failed", lambda: None)
+
+    assert story.on("worker_failed", tell(signal.SIGTERM)).run() is signal.SIGTERM
+    assert story.workers[0].process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_hopeless"),
+    [
+        pytest.param([InvalidInput("broken"), InvalidConfig("wrong")], True, id="for good"),
+        pytest.param([InvalidInput("broken"), Unavailable("no registry")], False, id="one may pass"),
+        pytest.param([InvalidInput("broken"), None], False, id="one not tried yet"),
+    ],
+)
+def test_there_is_hope_while_one_seat_may_have_a_worker_again(
+    errors: list[MlserveError | None], is_hopeless: bool
+) -> None:
+    crashes = Crashes(2)
+
+    for seat, error in enumerate(errors):
+        crashes.note_lost(seat, 1.0)
+        if error is not None:
+            crashes.note_failed(seat, error, 1.0)
+
+    assert (crashes.hopeless is not None) == is_hopeless
+    crashes.note_ready(0)
+    assert crashes.hopeless is None
+
+
+def read_supervisors(folder: Path) -> dict[str, dict[str, float]]:
+    """What the supervisor left for the workers to tell: value by seat, by metric."""
+    told = msgspec.msgpack.decode((folder / SUPERVISOR).read_bytes(), type=Told)
+    return {family.name: {point.labels[0][1]: point.value for point in family.points} for family in told.families}
 
 
 def test_sighup_replaces_every_worker_once(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def quantize(
         typer.Option(
             "--to",
             metavar="METHOD",
-            help="fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
+            help="auto, fp16, int8, int8-dynamic, int8-weights or int4-weights; of checkpoints bnb-int8 or bnb-nf4.",
         ),
     ],
     calibrate: Annotated[
@@ -68,6 +68,12 @@ def quantize(
     target: Annotated[
         Literal["cpu", "cuda", "tensorrt"] | None, typer.Option(help="Where it will run; default cpu.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long --to auto may search, such as 300s or 10m.")
+    ] = None,
+    report_to: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the figures as one HTML file too.")
+    ] = None,
     confident: Annotated[
         bool, typer.Option("--confident", help="Judge the worst drop that the interval allows, not the one measured.")
     ] = False,
@@ -87,9 +93,11 @@ def quantize(
     If it loses more than --max-drop, or gains nothing: exit 7, and nothing is written.
     """
     from mlserve import wiring
+    from mlserve.core.durations import parse_duration
     from mlserve.quantize.quantizing import quantize as run
     from mlserve.rows.reading import Roles
     from mlserve.wiring.predicting import is_path, model_file
+    from mlserve.wiring.quantizing import check_report, write_report
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     flags = {
@@ -98,9 +106,12 @@ def quantize(
         "quantize.min_speedup": min_speedup,
         "quantize.target": target,
         "quantize.calibration": calibration,
+        "quantize.budget_s": None if budget is None else parse_duration(budget, "--budget"),
         "registry": registry,
     }
     settings = wiring.settings_in_force(flags, config).settings
+    if report_to is not None:
+        check_report(report_to)
     with model_file(model, flags=flags, config_file=config) as (path, _), out.progress() as progress:
         report = run(
             path,
@@ -114,6 +125,7 @@ def quantize(
             max_drop=settings.quantize.max_drop,
             min_speedup=settings.quantize.min_speedup,
             target=settings.quantize.target,
+            budget_s=settings.quantize.budget_s,
             confident=confident,
             force=force,
             roles=Roles(label=label, group=group, key=key, time=time),
@@ -122,6 +134,8 @@ def quantize(
             now=wiring.now(),
             progress=progress,
         )
+    if report_to is not None:
+        write_report(report, model, settings.quantize.max_drop, report_to)
     for note in report.notes:
         out.warn(note)
     figures = _figures(report)
@@ -130,15 +144,43 @@ def quantize(
         out.result(f"{output} is not written{tried}", report, good=False)
         for reason in report.reasons:
             out.detail(f"  {reason}")
-        for line in report.lines():
-            out.detail(line)
+        _show_more(report, out)
         raise typer.Exit(7)
     forced = f", although {'; '.join(report.reasons)}" if report.is_forced else ""
     out.result(f"{model} as {report.method}: {output}{forced} ({figures})", report, made=str(output))
-    for line in report.lines():
-        out.detail(line)
+    _show_more(report, out)
     parent = "" if is_path(model) else f" --parent {model}"
     out.hint(f"mlserve register NAME {output}{parent}")
+
+
+def _show_more(report: QuantizeReport, out: Output) -> None:
+    """What a search tried, as a table and a picture; ◆ marks the Pareto front. Further lines of other reports."""
+    for line in report.lines():
+        out.detail(line)
+    if report.search is None or not report.search.attempts:
+        return
+    from mlserve.quantize.pareto import front
+    from mlserve.report.scatter import Point, scatter
+
+    standings = [tried.standing for tried in report.search.attempts]
+    on_front = set(front(standings))
+    chosen = report.method if report.passed else None
+    lines = [
+        {
+            "method": one.name,
+            "smaller": f"{one.size_ratio:.2f}×",
+            "as fast": f"{one.speedup:.2f}×",
+            "fall": "–" if one.drop is None else f"{one.drop:.3g}",
+            "front": "◆" if one.name in on_front else "",
+            "verdict": "chosen" if one.name == chosen else "passed" if one.passed else "refused",
+        }
+        for one in standings
+    ]
+    out.details(list(lines[0]), lines)
+    points = [Point(one.name, one.speedup, one.drop) for one in standings if one.drop is not None]
+    if len(points) > 1 and report.metric is not None:
+        for line in scatter(points, x="times as fast", y=f"fall of {report.metric.name}"):
+            out.detail(line)
 
 
 def _figures(report: QuantizeReport) -> str:

@@ -106,6 +106,7 @@ class QuantizeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     target: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
     calibration_rows: Positive = 512
+    budget_s: Seconds = 300.0
 
 
 class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

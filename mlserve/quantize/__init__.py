@@ -13,4 +13,6 @@
 
 ``methods`` is the table of quantizers, ``targets`` that of what must not go where, ``quantizer`` what a method has to
 offer, ``quantizing`` the whole way.
+``attempting`` is one method tried; ``auto`` tries several, and ``mixing`` chooses a kind for each layer (``layers``) by
+its ``sensitivity`` on the ``ladder``; ``applying`` makes such a choice a graph; ``pareto`` says which of all is best.
 """

@@ -68,7 +68,7 @@ def judge(measured: Measured, demands: Demands) -> list[str]:
     if not measured.is_finite:
         reasons.append("outputs that were finite are NaN or infinite after quantization")
     if measured.metric is not None:
-        reasons += _judge_metric(measured.metric, demands)
+        reasons += judge_metric(measured.metric, demands)
     if demands.min_speedup is not None:
         if measured.speedup is None:
             reasons.append(f"a speedup of {demands.min_speedup:g}× is demanded and could not be measured here")
@@ -80,7 +80,8 @@ def judge(measured: Measured, demands: Demands) -> list[str]:
     return reasons
 
 
-def _judge_metric(metric: Metric, demands: Demands) -> list[str]:
+def judge_metric(metric: Metric, demands: Demands) -> list[str]:
+    """Why ``metric`` alone is a reason to refuse; empty if it is none."""
     bound = metric.interval[1] if demands.is_confident else metric.drop
     # Not `bound > max_drop`: a NaN must not pass.
     if bound <= demands.max_drop or _is_close(bound, demands.max_drop):

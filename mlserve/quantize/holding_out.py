@@ -42,6 +42,11 @@ class HeldOut:
     def size_bytes(self) -> int:
         return self._rows.path.stat().st_size
 
+    def without(self, seen: frozenset[bytes]) -> HeldOut:
+        """These rows but for those with a digest in ``seen``, which count as neither dropped nor there."""
+        total = None if self.total_rows is None else self.total_rows - len(seen)
+        return HeldOut(self._rows, self._seen | seen, dropped=self.dropped, total=total)
+
     def batches(self, rows: int = 1024) -> Iterator[RowBatch]:
         """As ``Rows.batches``, but for the rows that are dropped."""
         for batch in self._rows.batches(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,14 @@ class Int8:
         prepared = folder / "prepared.onnx"
         with tools_errors(source), quiet():
             is_large = prepare(source, prepared, folder)
-        chosen, tensors = _choose(prepared, target)
+        chosen, tensors = choose(prepared, target)
         if not chosen:
             raise Unsupported(
                 f"static INT8 finds nothing to do in '{source}': no Conv, MatMul or Gemm of the main graph has "
                 "a matrix of FP32 weights on its right",
                 hint="--to fp16",
             )
-        calibrated = _calibrated(prepared, tensors, calibration)
+        calibrated = calibrate(prepared, tensors, calibration)
         options = {
             "activation_type": "QUInt8" if target == "cpu" else "QInt8",
             "weight_type": "QInt8",
@@ -89,7 +89,7 @@ class Int8:
             **({} if target == "cpu" else _TENSORRT),
         }
         with tools_errors(source), quiet():
-            model = _quantized(prepared, folder, chosen, calibrated.ranges, target, is_large=is_large)
+            model = quantized_graph(prepared, folder, chosen, calibrated.ranges, target, is_large=is_large)
         return Quantized(model, options, tuple(_notes(source, target)), calibrated)
 
 
@@ -102,8 +102,11 @@ def _notes(source: Path, target: Target) -> Iterator[str]:
         yield f"embedding tables, {share:.0%} of the weights, stay FP32; --to int8-dynamic makes them smaller too"
 
 
-def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
-    """The names of the nodes to quantize, and of the values between them; every node has a name afterwards."""
+def choose(prepared: Path, target: Target, *, left_out: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """The names of the nodes to quantize, and of the values between them; every node has a name afterwards.
+
+    Nodes with a weight that are ``left_out`` stay, as does what only follows them.
+    """
     model = load_graph(prepared)
     constants = {tensor.name for tensor in model.graph.initializer}
     weights = {t.name: len(t.dims) for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
@@ -113,7 +116,7 @@ def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
         follows = target == "cpu" and node.op_type in FOLLOWING and node.input[0] in made_in_int8
-        if follows or _is_weighted(node, weights):
+        if follows or (is_weighted(node, weights) and node.name not in left_out):
             chosen.append(node.name)
             made_in_int8.add(node.output[0])
             tensors |= dict.fromkeys(name for name in (node.input[0], node.output[0]) if name not in constants)
@@ -121,14 +124,15 @@ def _choose(prepared: Path, target: Target) -> tuple[list[str], list[str]]:
     return chosen, list(tensors)
 
 
-def _is_weighted(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
+def is_weighted(node: onnx.NodeProto, weights: Mapping[str, int]) -> bool:
     """Whether ``node`` multiplies by a weight; per channel a MatMul's must be a matrix."""
     if node.op_type not in WEIGHTED or node.domain or len(node.input) < 2 or node.input[1] not in weights:
         return False
     return node.op_type != "MatMul" or weights[node.input[1]] == 2
 
 
-def _calibrated(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Calibrated:
+def calibrate(prepared: Path, tensors: Sequence[str], calibration: Calibration) -> Calibrated:
+    """What each of ``tensors`` ranges over on the calibration data, by its rule. Raises InvalidInput for no rows."""
     seen = {name: ActivationHistogram() for name in tensors}
     batches = 0
     for batches, values in enumerate(observe(prepared, tensors, calibration.batches), start=1):  # noqa: B007
@@ -143,9 +147,10 @@ def _calibrated(prepared: Path, tensors: Sequence[str], calibration: Calibration
     return Calibrated(prepared, ranges, {name: seen[name].share_outside(*ends) for name, ends in ranges.items()})
 
 
-def _quantized(
+def quantized_graph(
     prepared: Path, folder: Path, nodes: Sequence[str], ranges: Ranges, target: Target, *, is_large: bool
 ) -> onnx.ModelProto:
+    """The graph at ``prepared`` with ``nodes`` in INT8 between pairs of Q and DQ, ``ranges`` being theirs."""
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,

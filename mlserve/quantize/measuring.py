@@ -13,8 +13,8 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Run = Callable[[Arrays], object]
 
-WARMUP_RUNS = 3
-MIN_ROUNDS = 5
+WARMUP_RUNS = 1
+MIN_ROUNDS = 3
 MAX_ROUNDS = 400
 
 

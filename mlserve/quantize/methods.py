@@ -15,5 +15,4 @@ QUANTIZERS: Registry[type[Quantizer]] = Registry(
         "int8-weights": Plugin("mlserve.quantize.weights_only:Int8Weights"),
         "int4-weights": Plugin("mlserve.quantize.weights_only:Int4Weights"),
     },
-    planned=("auto",),
 )

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlserve.core.evidence import Evidence
+from mlserve.quantize.auto import Search
 from mlserve.quantize.finding import CalibrationFound, DataFile
 from mlserve.quantize.gate import Demands, Measured, Metric, judge
 from mlserve.quantize.measuring import Latency
+from mlserve.quantize.worst import RowErrors
 from mlserve.runtime.processor import Processor
 
 
@@ -21,7 +23,8 @@ class QuantizeReport:
 
     ``size_ratio`` and ``speedup`` are before ÷ after, so that more is better; both are 1 where nothing was made.
     ``passed`` is the gate's word, ``is_forced`` whether the file was written against it. ``layers`` counts those of
-    each precision.
+    each precision, ``plan`` names them. ``search`` is there where the method was searched for (``--to auto``);
+    ``errors`` are how far each row moved, for a page, and not in the document.
     """
 
     output: Path | None
@@ -40,6 +43,9 @@ class QuantizeReport:
     tools: Mapping[str, str] = field(default_factory=dict)
     layers: Mapping[str, int] = field(default_factory=dict)
     calibration: CalibrationFound | None = None
+    plan: Mapping[str, str] = field(default_factory=dict)
+    search: Search | None = None
+    errors: RowErrors | None = None
 
     def lines(self) -> list[str]:
         """What a person reads below the one sentence, where there is more to say."""
@@ -63,6 +69,8 @@ class QuantizeReport:
             "tools": dict(self.tools),
             "layers": dict(self.layers),
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "plan": dict(self.plan),
+            **({} if self.search is None else self.search.to_dict()),
         }
 
 
@@ -90,6 +98,8 @@ def evidence_of(
         "cpu": processor.name,
         "cpu_flags": list(processor.flags),
     }
+    if report.search is not None:
+        made |= report.search.to_dict()
     digest = report.digest or ""
     items = [Evidence("quantization", digest, report.passed, made, now, by, tools=report.tools)]
     if (found := report.calibration) is not None:

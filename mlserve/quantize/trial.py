@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from mlserve.compare.distances import row_errors
 from mlserve.core.progress import Progress
 from mlserve.errors import InvalidInput, Unavailable, Unsupported, UsageError
 from mlserve.quantize.calibration import RowSource
-from mlserve.quantize.evaluating import Answers, Arrays, answer, measure_metric
+from mlserve.quantize.evaluating import Answers, Arrays, Outputs, answer, measure_metric
 from mlserve.quantize.gate import Metric
 from mlserve.quantize.measuring import Latency, measure_latency, overall_speedup
 from mlserve.quantize.quantizer import Target
@@ -29,21 +34,53 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was measured. ``is_on_target`` is False where the target is not here and the CPU stood in for it."""
+    """What was measured. ``is_on_target`` is False where the target is not here and the CPU stood in for it.
+
+    ``row_errors`` are how far each row moved, (rows,), None without rows.
+    """
 
     metric: Metric | None
     latency: tuple[Latency, ...]
     is_finite: bool
     is_on_target: bool
     notes: tuple[str, ...] = ()
+    row_errors: np.ndarray[Any, Any] | None = None
 
     @property
     def speedup(self) -> float:
         return overall_speedup(self.latency) or 1.0
 
 
+class Memory:
+    """What the original answered to each batch, so that several files are compared with it at the price of one.
+
+    All must be asked about the same rows in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Outputs] = []
+
+    def recalling(self, run: Callable[[Arrays], Outputs]) -> Callable[[Arrays], Outputs]:
+        """``run`` for one pass over the rows: batches that were answered in an earlier pass are not run again."""
+        place = count()
+
+        def recall(inputs: Arrays) -> Outputs:
+            at = next(place)
+            if at == len(self._held):
+                self._held.append(run(inputs))
+            return self._held[at]
+
+        return recall
+
+
 def try_both(
-    before: Path, after: Path, target: Target, rows: RowSource | None, metric: str, progress: Progress
+    before: Path,
+    after: Path,
+    target: Target,
+    rows: RowSource | None,
+    metric: str,
+    progress: Progress,
+    memory: Memory | None = None,
 ) -> Found:
     """Load both files and measure them: ``metric`` on ``rows`` where there are any, speed on those or made-up rows.
 
@@ -55,14 +92,16 @@ def try_both(
         if rows is None:
             notes.append("the metric was not measured: give --evaluate DATA with rows it was not trained on")
             some: Arrays = synthetic_inputs(old.signature, max(LATENCY_ROWS), SEED)
-            found, answers = None, _try(old, new, some)
+            found, answers, errors = None, _try(old, new, some), None
         else:
             progress("evaluate", 0, rows.total_rows)
-            answers = answer(old.run, new.run, _counted(rows, progress))
+            known = old.run if memory is None else memory.recalling(old.run)
+            answers = answer(known, new.run, _counted(rows, progress))
             found = measure_metric(metric, answers, seed=SEED)
+            errors = row_errors(answers.before, answers.after)
             some = next(rows.batches(max(LATENCY_ROWS))).inputs
         latency = _latencies(old, new, some, progress)
-    return Found(found, latency, answers.is_finite, device == target, tuple(notes))
+    return Found(found, latency, answers.is_finite, device == target, tuple(notes), errors)
 
 
 def _load_made(path: Path, device: Target) -> OnnxModel:

@@ -26,22 +26,24 @@ class Bar:
     shown: str
 
 
-def bars(items: Sequence[Bar], title: str) -> str:
+def bars(items: Sequence[Bar], title: str, *, label_width: int = LABEL_WIDTH, in_pairs: bool = True) -> str:
     """Horizontal bars from a common zero; ``title`` is read to those who cannot see it. Negative values have no bar.
+    ``in_pairs`` every other bar is paler.
 
     >>> bars([Bar("before", 2.0, "2 ms"), Bar("after", 1.0, "1 ms")], "latency").count("<rect")
     2
     """
     longest = max((item.value for item in items), default=0.0) or 1.0
-    room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
+    room = WIDTH - label_width - VALUE_WIDTH
     parts = []
     for row, item in enumerate(items):
         top = row * ROW_HEIGHT
         length = max(item.value, 0.0) / longest * room
+        kind = row % 2 if in_pairs else 1
         parts += [
-            _text(LABEL_WIDTH - 8, top + 17, item.label, anchor="end"),
-            f'<rect class="bar-{row % 2}" x="{LABEL_WIDTH}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
-            _text(LABEL_WIDTH + length + 6, top + 17, item.shown),
+            _text(label_width - 8, top + 17, item.label, anchor="end"),
+            f'<rect class="bar-{kind}" x="{label_width}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
+            _text(label_width + length + 6, top + 17, item.shown),
         ]
     return _svg(parts, len(items) * ROW_HEIGHT, title)
 
@@ -109,6 +111,61 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
             _text(left + 32, y + 4, name),
         ]
     return _svg(parts, int(bottom + 46 + len(curves) * 18), title)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A named place in a plane; ``is_marked`` ones are drawn full, others hollow."""
+
+    name: str
+    x: float
+    y: float
+    is_marked: bool = False
+
+
+def plane(spots: Sequence[Spot], title: str, *, x: str, y: str, limit: float | None = None) -> str:
+    """Points in two linear axes called ``x`` and ``y``, each with its name; a horizontal line at ``limit``.
+
+    >>> plane([Spot("a", 1, 2), Spot("b", 2, 1)], "sizes", x="size", y="drop").count("<circle")
+    2
+    """
+    left, right, top, bottom = 56.0, WIDTH - 110.0, 24.0, 250.0
+    first, last = _spread([spot.x for spot in spots])
+    low, high = _spread([*(spot.y for spot in spots), *([] if limit is None else [limit])], floor=0.0)
+
+    def place(spot: Spot) -> tuple[float, float]:
+        down = (spot.y - low) / (high - low) * (bottom - top)
+        return left + (spot.x - first) / (last - first) * (right - left), bottom - down
+
+    parts = [_text(left, 12, y), _text(right, bottom + 34, x, anchor="end")]
+    for share in (0.0, 0.5, 1.0):
+        height, across = bottom - share * (bottom - top), left + share * (right - left)
+        parts += [
+            f'<line class="grid" x1="{left:.0f}" y1="{height:.1f}" x2="{right:.0f}" y2="{height:.1f}"/>',
+            _text(left - 6, height + 4, f"{low + share * (high - low):.2g}", anchor="end"),
+            _text(across, bottom + 18, f"{first + share * (last - first):.3g}", anchor="middle"),
+        ]
+    if limit is not None:
+        height = place(Spot("", first, limit))[1]
+        parts.append(f'<line class="mark" x1="{left:.0f}" y1="{height:.1f}" x2="{right:.0f}" y2="{height:.1f}"/>')
+        parts.append(_text(right + 6, height + 4, f"limit {limit:g}"))
+    taken: list[tuple[float, float]] = []
+    for spot in spots:
+        across, height = place(spot)
+        kind = "spot marked" if spot.is_marked else "spot"
+        parts.append(f'<circle class="{kind}" cx="{across:.1f}" cy="{height:.1f}" r="5"/>')
+        while any(abs(height - other) < 14 and abs(across - there) < 90 for there, other in taken):
+            height -= 14
+        taken.append((across, height))
+        parts.append(_text(across + 9, height - 4, spot.name))
+    return _svg(parts, int(bottom + 42), title)
+
+
+def _spread(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
+    """The ends of an axis that holds ``values`` with some room around them; from ``floor`` where none is below."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = 0.08 * ((high - low) or abs(high) or 1.0)
+    return floor if floor is not None and low >= floor else low - room, high + room
 
 
 def _svg(parts: Sequence[str], height: int, title: str) -> str:

@@ -19,7 +19,8 @@ from mlserve.errors import InvalidInput, NotFound, Unsupported, UsageError
 from mlserve.graph.document import load_graph
 from mlserve.graph.packaging import model_files
 from mlserve.graph.properties import get_properties
-from mlserve.quantize import quantizing, trial
+from mlserve.quantize import trial
+from mlserve.quantize.attempting import check_made
 from mlserve.quantize.census import take_census
 from mlserve.quantize.methods import QUANTIZERS
 from mlserve.quantize.ordering import sort_nodes
@@ -291,7 +292,7 @@ def test_a_model_too_large_for_one_file_keeps_its_weights_through_the_tools(mode
     onnx.checker.check_model(quantized)
 
 
-@pytest.mark.parametrize("step", ["quantize", "evaluate", "measure"])
+@pytest.mark.parametrize("step", ["quantize to int8-dynamic", "evaluate", "measure"])
 def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) -> None:
     def interrupt(current: str, done: int, total: int | None) -> None:
         if current == step:
@@ -307,7 +308,6 @@ def test_an_interrupt_leaves_no_file_behind(model: Path, data: Path, step: str) 
     ("options", "error", "fact"),
     [
         pytest.param({"method": "int8-dynamc"}, UsageError, "no quantization method 'int8-dynamc'", id="method"),
-        pytest.param({"method": "auto"}, UsageError, "'auto' is not offered", id="planned method"),
         pytest.param({"metric": "acuracy"}, UsageError, "no metric 'acuracy'", id="metric"),
         pytest.param({"evaluate": Path("none.npz")}, NotFound, "none.npz", id="data"),
         pytest.param({"evaluate": Path("other.npz")}, InvalidInput, "no column for input 'x'", id="other data"),
@@ -349,7 +349,7 @@ def test_a_graph_that_the_method_spoils_is_said_not_to_suit() -> None:
     spoilt.graph.node.add().CopyFrom(spoilt.graph.node[0])
 
     with pytest.raises(Unsupported, match="does not suit this model: the quantized graph is not valid ONNX"):
-        quantizing._check_made(Quantized(spoilt, {}))
+        check_made(Quantized(spoilt, {}))
 
 
 def test_nothing_is_printed(model: Path, data: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
+
 MATTERS = (
     *("avx2", "f16c", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve"),
@@ -28,12 +30,30 @@ class Processor:
         return any(flag in VNNI for flag in self.flags) if self.flags else None
 
 
-def read_processor(source: Path = Path("/proc/cpuinfo")) -> Processor:
+def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
     """This machine's, as Linux tells it; elsewhere only the architecture's name."""
+    flags = cpu_flags(cpuinfo) or frozenset()
+    return Processor(processor_name(cpuinfo), tuple(flag for flag in MATTERS if flag in flags))
+
+
+def processor_name(cpuinfo: Path = CPUINFO) -> str:
+    """The processor's model, such as "AMD EPYC 9B14"; its architecture where nothing says more."""
+    return _field(cpuinfo, "model name") or platform.machine()
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str] | None:
+    """What the processor can do, by Linux's names such as ``avx512_vnni``; None where nothing says.
+
+    ARM's are called ``Features``.
+    """
+    flags = _field(cpuinfo, "flags") or _field(cpuinfo, "Features")
+    return None if flags is None else frozenset(flags.split())
+
+
+def _field(cpuinfo: Path, name: str) -> str | None:
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    told = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
-    flags = set((told.get("flags") or told.get("features") or "").split())
-    return Processor(told.get("model name") or platform.machine(), tuple(flag for flag in MATTERS if flag in flags))
+        return None
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), None)

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from mlserve.runtime.machine import CPUINFO, cpu_flags, processor_name
+from mlserve.runtime.processor import CPUINFO, cpu_flags, processor_name
 from mlserve.wiring.checks import Check, requirements, version_of
 
 MODULE = "onnxruntime"

@@ -11,7 +11,8 @@ import pytest
 
 from mlserve.core.evidence import Evidence
 from mlserve.errors import InvalidInput
-from mlserve.runtime.machine import cpu_flags, machine_here, processor_name
+from mlserve.runtime.machine import machine_here
+from mlserve.runtime.processor import cpu_flags, processor_name
 from mlserve.runtime.providers import CPU
 from mlserve.runtime.tuned import Machine, Setting, TunedProfile, profile_for, profiles_in, read_profile
 

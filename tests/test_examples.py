@@ -70,4 +70,5 @@ def test_the_text_story_finds_what_is_asked_for(tmp_path: Path) -> None:
     assert results["quantized"]["passed"]
     assert results["quantized"]["size_ratio"] > 3.5
     assert results["width"] == 384
-    assert {question: found[0][0] for question, found in results["found"].items()} == QUESTIONS
+    for question, name in QUESTIONS.items():
+        assert name in [found for found, _ in results["found"][question]], results["found"]

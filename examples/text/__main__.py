@@ -22,7 +22,7 @@ QUESTIONS = {
     "the middle value of some numbers": "statistics.median",
     "put the items of a list into a random order": "random.shuffle",
 }
-"""What is asked, and what should come first."""
+"""What is asked, and what should be among the three nearest."""
 
 
 def tell(folder: Path) -> None:

@@ -32,8 +32,8 @@ class Digits(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(_layer(1, 32), _layer(32, 64), nn.MaxPool2d(2), _layer(64, 128), _layer(128, 128))
-        self.head = nn.Linear(128, 10)
+        self.body = nn.Sequential(_layer(1, 48), _layer(48, 96), nn.MaxPool2d(2), _layer(96, 192), _layer(192, 192))
+        self.head = nn.Linear(192, 10)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"logits": self.head(self.body(image).mean((2, 3)))}

@@ -19,7 +19,7 @@ def replacing(target: Path) -> Iterator[Path]:
     The content is on disk (fsync) before the rename, so a crash leaves the old file or the new one. Raises InvalidInput
     when the folder is missing, cannot be written, or the disk is full, or the target is no file (``/dev/null``).
     """
-    with _os_errors(target):
+    with os_errors(target):
         _require_file(target)
         partial = _partial(target)
         try:
@@ -38,7 +38,7 @@ def staging(target: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Path]:
     Raises UsageError when one of ``inputs`` would be overwritten, InvalidInput as ``replacing`` does.
     """
     folder = _partial(target)
-    with _os_errors(target):
+    with os_errors(target):
         for path in _family(target):
             _require_file(path)
             if path.exists() and any(path.samefile(read) for read in inputs if read.exists()):
@@ -59,7 +59,7 @@ def release(staged: Path, target: Path) -> None:
     _, data, evidence = _family(target)
     fresh = {path.name: path for path in staged.parent.iterdir()}
     weights = [path for name, path in fresh.items() if name not in (target.name, evidence.name)]
-    with _os_errors(target):
+    with os_errors(target):
         evidence.unlink(missing_ok=True)
         if weights:
             # Two renames are not one: without this a crash between them would leave the old graph with new weights.
@@ -71,6 +71,15 @@ def release(staged: Path, target: Path) -> None:
             data.unlink(missing_ok=True)
         if evidence.name in fresh:
             fresh[evidence.name].replace(evidence)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or a folder's list of names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_private(folder: Path, what: str) -> None:
@@ -106,7 +115,8 @@ def _require_file(target: Path) -> None:
 
 
 @contextmanager
-def _os_errors(target: Path) -> Iterator[None]:
+def os_errors(target: Path) -> Iterator[None]:
+    """What the operating system refuses while ``target`` is written, as InvalidInput that names it."""
     try:
         yield
     except OSError as error:

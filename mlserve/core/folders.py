@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlserve.core.files import os_errors, sync
 from mlserve.errors import InvalidInput, UsageError
 
 _OLD = ".replaced"
@@ -25,10 +25,10 @@ def staging_folder(target: Path, *, inputs: Iterable[Path] = ()) -> Iterator[Pat
     if target.exists() and any(target.samefile(path) for path in inputs if path.exists()):
         raise UsageError(f"'{target}' is read and would be overwritten", hint="-o with another name")
     hidden = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    with _os_errors(target):
+    with os_errors(target):
         hidden.mkdir()
     try:
-        with _os_errors(target):
+        with os_errors(target):
             yield hidden / target.name
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -41,8 +41,7 @@ def release_folder(staged: Path, target: Path) -> None:
     """
     for path in sorted(staged.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(path)
     beside = [path for path in staged.parent.iterdir() if path != staged]
     for path in beside:
         # What speaks of the old folder must not stand beside the new one.
@@ -52,12 +51,3 @@ def release_folder(staged: Path, target: Path) -> None:
     staged.rename(target)
     for path in beside:
         path.replace(target.with_name(path.name))
-
-
-@contextmanager
-def _os_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else error
-        raise InvalidInput(f"cannot write '{target}': {reason}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mlserve.core.digests import PREFIX, digest_file
+from mlserve.core.files import sync
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import CorruptArtefact, InvalidConfig, InvalidInput, MlserveError, NotFound, Unavailable
 
@@ -112,7 +113,7 @@ class LocalBlobs:
             yield partial
             partial.chmod(0o444)
             partial.replace(target)
-            _flush_folder(target.parent)
+            sync(target.parent)
         except OSError as error:
             raise Unavailable(f"cannot write to '{self.root}': {error.strerror or error}") from error
         finally:
@@ -245,11 +246,3 @@ def _copy_stored(source: Any, target: Path, digest: str) -> None:
         _copy(source, target, digest)
     except InvalidInput as error:
         raise CorruptArtefact(f"the stored blob {digest} has other content", hint=_HEAL) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,11 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlserve.core.files import sync
 from mlserve.core.progress import Progress, silent
 from mlserve.errors import InvalidInput
-from mlserve.rows.capture_file import JOURNAL, Journal, open_file, read_journal, write_journal
-from mlserve.rows.capture_format import SEALED_SUFFIX
-from mlserve.traffic.segments import is_growing, segments_in
+from mlserve.rows.capture_file import JOURNAL, Journal, files_of, open_file, read_journal, write_journal
+from mlserve.rows.capture_format import PARQUET_SUFFIX, SEALED_SUFFIX
+from mlserve.traffic.segments import is_growing
 
 GROUP_ROWS = 64 * 1024
 GROUP_BYTES = 64 << 20
@@ -50,7 +51,9 @@ def compact(folder: Path, *, progress: Progress = silent) -> Compacted:
     done = Compacted()
     finish_journals(folder)
     by_folder: dict[Path, list[Path]] = {}
-    for path in segments_in(folder):
+    for path in files_of(folder):
+        if path.name.endswith(PARQUET_SUFFIX):
+            continue
         if is_growing(path):
             done.growing += 1
         else:
@@ -94,7 +97,7 @@ def _compact(parent: Path, paths: list[Path], done: Compacted, step: Any) -> Non
                 done.segments += 1
                 step()
         for hidden, _ in made.values():
-            _sync(hidden)
+            sync(hidden)
     except BaseException:
         for hidden, _ in made.values():
             hidden.unlink(missing_ok=True)
@@ -164,11 +167,3 @@ def _names(parent: Path, hour: str, first: Path, number: int) -> tuple[Path, Pat
     stem = first.name.partition(SEALED_SUFFIX)[0]
     final = parent / f"hour={hour}" / f"{stem}-{number}.parquet"
     return final.with_name(f".{final.name}"), final
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from mlserve.rows.capture_file import files_of
 from mlserve.rows.capture_format import OPEN_SUFFIX, SEALED_SUFFIX, End, Header, Kind
 from mlserve.rows.frames import frame
 
@@ -103,12 +104,6 @@ class Segment:
         self._frames += 1
 
 
-def segments_in(folder: Path) -> list[Path]:
-    """The segments below ``folder``, sealed and open, oldest first."""
-    found = [path for path in folder.rglob("*") if path.name.endswith((SEALED_SUFFIX, OPEN_SUFFIX)) and path.is_file()]
-    return sorted(found, key=lambda path: (path.name, str(path)))
-
-
 def is_growing(path: Path) -> bool:
     """Whether some process still writes the segment at ``path``."""
     if not path.name.endswith(OPEN_SUFFIX):
@@ -130,7 +125,7 @@ def is_growing(path: Path) -> bool:
 
 def oldest_sealed(folder: Path) -> Iterator[tuple[Path, int]]:
     """Sealed segments with their sizes in bytes, oldest first."""
-    for path in segments_in(folder):
+    for path in files_of(folder):
         if path.name.endswith(SEALED_SUFFIX):
             with suppress(OSError):
                 yield path, path.stat().st_size

@@ -86,18 +86,7 @@ def evidence_of(
 
     ``judged_on`` is the evaluation data, None where there was none; ``processor`` is what speed was measured on.
     """
-    made = {
-        "method": report.method,
-        "parent": report.parent,
-        "size_ratio": report.size_ratio,
-        "speedup": report.speedup,
-        "forced": report.is_forced,
-        "reasons": list(report.reasons),
-        "latency": [latency.to_dict() for latency in report.latency],
-        "layers": dict(report.layers),
-        "cpu": processor.name,
-        "cpu_flags": list(processor.flags),
-    }
+    made = figures_of_making(report, processor)
     if report.search is not None:
         made |= report.search.to_dict()
     digest = report.digest or ""
@@ -109,12 +98,42 @@ def evidence_of(
         passed = not found.objections
         items.append(Evidence("calibration", digest, passed, figures, now, by, found.data.digest, report.tools))
     if report.metric is not None:
-        metric = report.metric.to_dict() | {"parent": report.parent, "max_drop": demands.max_drop}
-        metric |= {"drop_low": metric["interval"][0], "drop_high": metric["interval"][1]}
-        metric |= {report.metric.name: metric["after"]}
-        metric |= {} if judged_on is None else {"size_bytes": judged_on.size_bytes}
-        metric |= {} if report.calibration is None else {"dropped_rows": report.calibration.dropped}
-        passed = not judge(Measured(2.0, None, report.metric), replace(demands, min_speedup=None))
-        judged = None if judged_on is None else judged_on.digest
-        items.append(Evidence("accuracy", digest, passed, metric, now, by, judged, report.tools))
+        more: dict[str, Any] = {report.metric.name: report.metric.to_dict()["after"]}
+        more |= {} if judged_on is None else {"size_bytes": judged_on.size_bytes}
+        more |= {} if report.calibration is None else {"dropped_rows": report.calibration.dropped}
+        items.append(
+            accuracy_of(report, report.metric, demands, more, None if judged_on is None else judged_on.digest, by, now)
+        )
     return items
+
+
+def figures_of_making(report: QuantizeReport, processor: Processor) -> dict[str, Any]:
+    """What every kind of model's evidence of ``quantization`` says; ``processor`` is what speed was measured on."""
+    return {
+        "method": report.method,
+        "parent": report.parent,
+        "size_ratio": report.size_ratio,
+        "speedup": report.speedup,
+        "forced": report.is_forced,
+        "reasons": list(report.reasons),
+        "latency": [latency.to_dict() for latency in report.latency],
+        "layers": dict(report.layers),
+        "cpu": processor.name,
+        "cpu_flags": list(processor.flags),
+    }
+
+
+def accuracy_of(
+    report: QuantizeReport,
+    metric: Metric,
+    demands: Demands,
+    more: Mapping[str, Any],
+    data_digest: str | None,
+    by: str,
+    now: datetime,
+) -> Evidence:
+    """``accuracy``: what was judged, what was allowed, and ``more`` figures; it passes by the metric alone."""
+    figures = metric.to_dict() | {"parent": report.parent, "max_drop": demands.max_drop}
+    figures |= {"drop_low": figures["interval"][0], "drop_high": figures["interval"][1], **more}
+    passed = not judge(Measured(2.0, None, metric), replace(demands, min_speedup=None))
+    return Evidence("accuracy", report.digest or "", passed, figures, now, by, data_digest, report.tools)

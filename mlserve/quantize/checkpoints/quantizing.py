@@ -19,6 +19,7 @@ from mlserve.quantize.checkpoints.reporting import CheckpointReport, evidence_of
 from mlserve.quantize.gate import Demands, Measured, judge
 from mlserve.quantize.measuring import overall_speedup
 from mlserve.runtime.generation.opening import TOOLS, require_packages
+from mlserve.runtime.processor import read_processor
 
 
 def quantize_checkpoint(
@@ -82,7 +83,7 @@ def quantize_checkpoint(
             memory_bytes=found.memory_bytes,
         )
         if report.output is not None:
-            write_sidecar(staged, evidence_of(report, manifest.digest, data_digest, demands, by, now))
+            write_sidecar(staged, evidence_of(report, data_digest, read_processor(), demands, by, now))
             release_folder(staged, out)
     return report
 

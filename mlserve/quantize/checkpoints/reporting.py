@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mlserve.core.evidence import Evidence
 from mlserve.quantize.checkpoints.trial import Speed
-from mlserve.quantize.gate import Demands, Measured, Metric, judge
-from mlserve.quantize.reporting import QuantizeReport
+from mlserve.quantize.gate import Demands, Metric
+from mlserve.quantize.reporting import QuantizeReport, accuracy_of, figures_of_making
+from mlserve.runtime.processor import Processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +48,14 @@ class CheckpointReport(QuantizeReport):
 
 
 def evidence_of(
-    report: CheckpointReport, digest: str, data_digest: str | None, demands: Demands, by: str, now: datetime
+    report: CheckpointReport, data_digest: str | None, processor: Processor, demands: Demands, by: str, now: datetime
 ) -> list[Evidence]:
     """``quantization`` for what was made; ``accuracy`` for the metrics, where they were measured."""
     figures = report.figures()
-    made = {
-        "method": report.method,
-        "parent": report.parent,
-        "size_ratio": report.size_ratio,
-        "speedup": report.speedup,
-        "forced": report.is_forced,
-        "reasons": list(report.reasons),
-        "latency": [latency.to_dict() for latency in report.latency],
-        "memory_bytes": figures["memory_bytes"],
-        "tokens_per_s": figures["tokens_per_s"],
-    }
-    items = [Evidence("quantization", digest, report.passed, made, now, by, tools=report.tools)]
+    made = figures_of_making(report, processor)
+    made |= {name: figures[name] for name in ("memory_bytes", "tokens_per_s")}
+    items = [Evidence("quantization", report.digest or "", report.passed, made, now, by, tools=report.tools)]
     if report.metric is not None:
-        judged = report.metric.to_dict()
-        metric = judged | {"parent": report.parent, "max_drop": demands.max_drop}
-        metric |= {"drop_low": judged["interval"][0], "drop_high": judged["interval"][1]}
-        metric |= {name: one["after"] for name, one in figures["metrics"].items()}
-        metric |= {"metrics": figures["metrics"]}
-        passed = not judge(Measured(2.0, None, report.metric), replace(demands, min_speedup=None))
-        items.append(Evidence("accuracy", digest, passed, metric, now, by, data_digest, report.tools))
+        more = {name: one["after"] for name, one in figures["metrics"].items()} | {"metrics": figures["metrics"]}
+        items.append(accuracy_of(report, report.metric, demands, more, data_digest, by, now))
     return items

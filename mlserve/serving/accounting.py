@@ -18,7 +18,8 @@ import numpy as np
 
 from mlserve.core.histograms import ROWS, SECONDS, Histogram
 from mlserve.serving.batching import Waiting
-from mlserve.serving.seam import BatchTally, ModelStatistics, RunTiming, Tally
+from mlserve.serving.seam import RunTiming
+from mlserve.serving.tallies import BatchTally, ModelStatistics, Tally
 
 _NS = 1e9
 _FOLD = 1024

@@ -27,7 +27,8 @@ from mlserve.serving.loaded import Loaded
 from mlserve.serving.pacing import Paces
 from mlserve.serving.queueing import Queueing
 from mlserve.serving.repository import Repository
-from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatistics, ModelStatus, ModelView, Ticket
+from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatus, ModelView, Ticket
+from mlserve.serving.tallies import ModelStatistics
 
 
 class OnDemand(Protocol):

@@ -20,8 +20,8 @@ import msgspec
 import numpy as np
 
 from mlserve.core.dtypes import DType
-from mlserve.core.histograms import Histogram
 from mlserve.core.tensors import Signature
+from mlserve.serving.tallies import ModelStatistics
 
 PLATFORM = "onnxruntime_onnx"
 
@@ -251,51 +251,6 @@ class Ticket(Protocol):
 
     def cancel(self) -> None:
         """Forget the request: nothing will be delivered, and if it still waits, it takes no room in a batch."""
-
-
-class Tally(msgspec.Struct, gc=False):
-    """So many of something, and how long they took together, in nanoseconds."""
-
-    count: int = 0
-    ns: int = 0
-
-
-class BatchTally(msgspec.Struct, gc=False):
-    """The runs of one size. Times are of runs, not of requests."""
-
-    rows: int
-    compute_input: Tally
-    compute_infer: Tally
-    compute_output: Tally
-
-
-class ModelStatistics(msgspec.Struct, gc=False):
-    """What one version has done since it was first loaded here; counters never go back.
-
-    Requests are counted in ``success``, ``fail`` and ``queue``, rows in ``inference_count``, runs in
-    ``execution_count``; a request's share of the three ``compute_*`` is the whole time of its run, as Triton counts.
-    ``rejected`` are requests that were not admitted, by reason. ``histograms`` are seconds of each request in "request"
-    and "queue", seconds of each run in "compute" and "encode", rows of each run in "rows", its requests in "requests".
-    ``last_inference_ms`` is since 1970, 0 for never.
-    """
-
-    name: str
-    version: str
-    last_inference_ms: int
-    inference_count: int
-    execution_count: int
-    success: Tally
-    fail: Tally
-    queue: Tally
-    compute_input: Tally
-    compute_infer: Tally
-    compute_output: Tally
-    cache_hit: Tally
-    cache_miss: Tally
-    batches: list[BatchTally]
-    rejected: dict[str, int]
-    histograms: dict[str, Histogram]
-    waiting_rows: int = 0
 
 
 class Engine(Protocol):

@@ -19,11 +19,11 @@ from mlserve.serving.seam import (
     InferRequest,
     InputTensor,
     ModelState,
-    ModelStatistics,
     ModelStatus,
     ModelView,
     RunTiming,
 )
+from mlserve.serving.tallies import ModelStatistics
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -9,7 +9,8 @@ import pytest
 
 from mlserve.serving.accounting import Account, Accounts
 from mlserve.serving.batching import Waiting
-from mlserve.serving.seam import InferRequest, ModelStatistics, RunTiming
+from mlserve.serving.seam import InferRequest, RunTiming
+from mlserve.serving.tallies import ModelStatistics
 
 Made = list[tuple[list[float], RunTiming, float]]
 

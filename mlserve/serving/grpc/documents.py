@@ -8,7 +8,8 @@ from typing import Any
 from mlserve import __version__
 from mlserve.protocol.messages import INFERENCE
 from mlserve.serving.oip.documents import EXTENSIONS, NAME, model_config, properties_of, statistics, without_folders
-from mlserve.serving.seam import ModelState, ModelStatistics, ModelStatus, ModelView
+from mlserve.serving.seam import ModelState, ModelStatus, ModelView
+from mlserve.serving.tallies import ModelStatistics
 
 
 def server_metadata() -> Any:

@@ -13,7 +13,8 @@ from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.families import Family, Kind, Labels, Point
 from mlserve.serving.metrics.host import Host
 from mlserve.serving.metrics.triton import triton_families
-from mlserve.serving.seam import Engine, ModelState, ModelStatistics, ModelView
+from mlserve.serving.seam import Engine, ModelState, ModelView
+from mlserve.serving.tallies import ModelStatistics
 
 _EVENTS = {
     "loaded": ("mlserve_model_loads", "Versions loaded and warm."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from mlserve.serving.metrics.families import Family, Point
-from mlserve.serving.seam import ModelStatistics, Tally
+from mlserve.serving.tallies import ModelStatistics, Tally
 
 _COUNTERS: dict[str, tuple[str, Callable[[ModelStatistics], float]]] = {
     "nv_inference_request_success": ("Requests answered.", lambda one: one.success.count),

@@ -12,7 +12,8 @@ from mlserve import __version__
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import TensorSpec
 from mlserve.errors import MlserveError
-from mlserve.serving.seam import ModelState, ModelStatistics, ModelStatus, ModelView, Tally
+from mlserve.serving.seam import ModelState, ModelStatus, ModelView
+from mlserve.serving.tallies import ModelStatistics, Tally
 
 NAME = "mlserve"
 

@@ -8,7 +8,8 @@ from functools import reduce
 import msgspec
 
 from mlserve.serving.metrics.families import Family, merged
-from mlserve.serving.seam import BatchTally, ModelState, ModelStatistics, ModelStatus, Tally
+from mlserve.serving.seam import ModelState, ModelStatus
+from mlserve.serving.tallies import BatchTally, ModelStatistics, Tally
 
 _KEPT_KINDS = ("counter", "histogram", "untyped")
 _WORST_FIRST = (ModelState.UNAVAILABLE, ModelState.UNLOADING, ModelState.LOADING)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from mlserve.errors import MlserveError, NotFound
 from mlserve.serving.metrics.families import Family
-from mlserve.serving.seam import Engine, ModelStatistics, ModelStatus
+from mlserve.serving.seam import Engine, ModelStatus
 from mlserve.serving.supervising.asking import SUFFIX, Ask, AskedServer, do
 from mlserve.serving.supervising.snapshots import gathered
 from mlserve.serving.supervising.telling import agreed
+from mlserve.serving.tallies import ModelStatistics
 
 log = logging.getLogger(__name__)
 

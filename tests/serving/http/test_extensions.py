@@ -12,7 +12,8 @@ import pytest
 from mlserve.core.dtypes import DType
 from mlserve.core.histograms import Histogram
 from mlserve.errors import InvalidInput, Unavailable
-from mlserve.serving.seam import BatchTally, ModelStatistics, RunTiming, Tally
+from mlserve.serving.seam import RunTiming
+from mlserve.serving.tallies import BatchTally, ModelStatistics, Tally
 from tests.serving.fakes import FakeEngine, FakeModel, echo, view_of
 from tests.serving.http.wire import Client, Parsed, message, row
 

@@ -10,8 +10,9 @@ import pytest
 
 from mlserve.serving.accounting import Account
 from mlserve.serving.metrics.families import Family, Point
-from mlserve.serving.seam import ModelState, ModelStatistics, ModelStatus
+from mlserve.serving.seam import ModelState, ModelStatus
 from mlserve.serving.supervising.telling import Told, agreed, counted, summed
+from mlserve.serving.tallies import ModelStatistics
 from tests.serving.test_accounting import Made, runs
 from tests.serving.test_accounting import noted as statistics_of
 

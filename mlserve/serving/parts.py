@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +23,7 @@ from mlserve.serving.http.front import HttpFront
 from mlserve.serving.http.limits import limits_of
 from mlserve.serving.lanes import Lanes
 from mlserve.serving.loading import Wanted, load_version
+from mlserve.serving.looking_on import open_observers, open_recorder
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
@@ -36,11 +35,9 @@ from mlserve.serving.supervising.listeners import inherited
 from mlserve.serving.supervising.members import Member
 from mlserve.serving.supervising.seats import Seat
 from mlserve.serving.threads import OneThread
-from mlserve.serving.tracing import TRACES_BY_ENVIRONMENT, Traces, open_traces
 
 if TYPE_CHECKING:
     from mlserve.serving.grpc.front import GrpcFront
-    from mlserve.serving.recording import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +81,7 @@ class Parts:
         # Loads have threads of their own; neither those nor the one that asks the registry ever wait for the other.
         self.asker = OneThread("registry")
         self.lanes = Lanes(options.threads.lanes, loop)
-        self.recorder = _recorder(settings, loop)
+        self.recorder = open_recorder(settings, loop)
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)
@@ -122,7 +119,7 @@ class Parts:
             on_shared=None if self.recorder is None else self.recorder.note_shared,
             clients=lambda: self.front.connections,
         )
-        self.observers = _observers(settings, loop)
+        self.observers = open_observers(settings, loop)
         keys_file = None if settings.api_keys is None else Path(settings.api_keys)
         self.access = Access(keys_file, manages=manages(settings.manage_routes, settings.host, keys_file))
         self._authorize = None if self.access.is_open else self.access.check
@@ -274,42 +271,6 @@ class Parts:
         if self.recorder is not None:
             self.recorder.close(timeout_s=CLOSING_S)
         self.asker.shutdown()
-
-
-def _recorder(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> Recorder | None:
-    """Who captures traffic, if anybody. Raises InvalidConfig for a folder, policy or key that cannot be used."""
-    if settings.capture is None:
-        return None
-    # pyarrow takes memory and time that a server without a capture need not pay.
-    from mlserve.serving.recording import Recorder
-    from mlserve.traffic.redaction import read_policy
-    from mlserve.traffic.writing import CapturePlan, CaptureWriter, read_key
-
-    key = read_key(None if settings.capture_key_file is None else Path(settings.capture_key_file))
-    plan = CapturePlan(
-        Path(settings.capture),
-        share=settings.capture_share,
-        segment_bytes=settings.capture_segment_bytes,
-        segment_s=settings.capture_segment_s,
-        max_bytes=settings.capture_max_bytes,
-        sync=settings.capture_sync,
-        redaction=read_policy(None if settings.capture_policy is None else Path(settings.capture_policy), key),
-    )
-    writer = CaptureWriter(plan, f"{secrets.token_hex(3)}{os.getpid():x}")
-    return Recorder(loop, writer, max_bytes=settings.capture_ring_bytes)
-
-
-def _observers(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> list[AccessLog | Traces]:
-    """Who looks on. Raises InvalidConfig for a log that cannot be written, MissingExtra for traces without theirs."""
-    observers: list[AccessLog | Traces] = []
-    if settings.access_log != "off":
-        file = None if settings.access_log_file is None else Path(settings.access_log_file)
-        share = 1.0 if settings.access_log == "all" else settings.access_log_share
-        observers.append(AccessLog(loop, file, share))
-    if settings.traces is not None:
-        endpoint = None if settings.traces == TRACES_BY_ENVIRONMENT else settings.traces
-        observers.append(open_traces(settings.trace_share, endpoint=endpoint))
-    return observers
 
 
 def objective_of(settings: ServeSettings) -> Slo | None:

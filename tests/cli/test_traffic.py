@@ -18,11 +18,12 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from mlserve.rows.capture_file import files_of
+from mlserve.traffic.records import Source
 from mlserve.traffic.surveying import requests_of
 from tests import models
 from tests.cli.conftest import Run
 from tests.processes import MLSERVE, listening
-from tests.traffic.making import captured, recorded
+from tests.traffic.making import SOURCE, captured, recorded
 
 ROWS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 
@@ -189,7 +190,7 @@ def test_what_is_no_capture_is_said(run: Run, words: Sequence[str], code: int) -
 
 
 def test_a_folder_of_several_models_is_no_data(capture: Path, model: Path, run: Run) -> None:
-    other = recorded((1,), source=recorded().source.__class__("other", 1, None, recorded().source.signature))
+    other = recorded((1,), source=Source("other", 1, None, SOURCE.signature))
     captured(capture, other)
 
     done = run("predict", model, capture)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mlserve.core.refs import did_you_mean
 from mlserve.errors import UsageError
-from mlserve.quantize.checkpoints.scoring import AGREED, KL, NLL_AFTER, NLL_BEFORE, TOKENS, Scores
+from mlserve.quantize.checkpoints.scores import AGREED, KL, NLL_AFTER, NLL_BEFORE, TOKENS, Scores
 from mlserve.quantize.gate import Metric
 
 NAMES = ("perplexity", "kl", "agreement")

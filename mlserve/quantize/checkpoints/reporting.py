@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlserve.core.evidence import Evidence
-from mlserve.quantize.checkpoints.trial import Speed
+from mlserve.quantize.checkpoints.scores import Speed
 from mlserve.quantize.gate import Demands, Metric
 from mlserve.quantize.reporting import QuantizeReport, accuracy_of, figures_of_making
 from mlserve.runtime.processor import Processor

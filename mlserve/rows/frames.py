@@ -46,15 +46,20 @@ def frame(kind: int, number: int, payload: bytes | memoryview) -> bytes:
 class Frames:
     """The frames of a file, in order, up to its end or the first that is not whole; one is in memory at a time.
 
+    With ``limit_bytes`` the file ends there, however much it has grown since.
+
     ``end`` is where the last whole frame so far ends; what lies behind it was never finished, or was damaged.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, limit_bytes: int | None = None) -> None:
         self._file = file
+        self._limit_bytes = limit_bytes
         self.end = 0
 
     def __iter__(self) -> Iterator[Frame]:
         size = self._file.seek(0, os.SEEK_END)  # what comes while it is read waits for the next time
+        if self._limit_bytes is not None:
+            size = min(size, self._limit_bytes)
         self._file.seek(0)
         self.end = number = 0
         while (found := self._next(number, size)) is not None:

@@ -99,7 +99,7 @@ class Rows:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 address of the file's bytes; of a capture, of its files, and of its outcomes where they are read."""
+        """The sha256 address of the file's bytes; of a capture, of its files, its outcomes too if they are read."""
         if is_capture(self.path):
             from mlserve.rows.capture_file import digest_of
 

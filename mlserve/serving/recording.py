@@ -36,7 +36,8 @@ class Recorder:
         self._ring: list[Recorded] = []
         self._ring_bytes = 0
         self._unwritten_bytes = 0
-        self._taking = Taking(writer.redaction.unit_key)
+        self.hash_key = writer.redaction.unit_key
+        self._taking = Taking(self.hash_key)
         self._flushing: TimerHandle | None = None
         self._dropped = 0
         self._tending = loop.call_later(TEND_S, self._tend)

@@ -27,7 +27,7 @@ _SKIP = (1 << 64) - 1
 """The length of what is no frame: it says that the next one is at the beginning."""
 
 _STRIDE = ALIGNMENT // 8
-_HEAD, _TAIL, _TAKEN, _WRITTEN, _DAMAGED = (_STRIDE * at for at in range(5))
+_HEAD, _TAIL, _TAKEN, _WRITTEN, _DAMAGED, _DROPPED = (_STRIDE * at for at in range(6))
 _LOW_BYTES = 1 << 20
 """An empty ring is used from its beginning again beyond this, so that a reader who keeps up costs little memory."""
 
@@ -65,6 +65,15 @@ class Ring:
     def damaged(self) -> int:
         """How often a frame was not whole."""
         return int(self._counters[_DAMAGED])
+
+    @property
+    def dropped(self) -> int:
+        """Requests that were to be written, and were not."""
+        return int(self._counters[_DROPPED])
+
+    def note_dropped(self, requests: int) -> None:
+        """Count what is not in the ring. By the writer."""
+        self._counters[_DROPPED] += requests
 
     def write(self, parts: Sequence[bytes | memoryview], requests: int = 1) -> bool:
         """Write a frame of ``parts``, one after the other, which stands for ``requests``; False where it has no room.

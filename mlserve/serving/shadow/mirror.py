@@ -2,8 +2,8 @@
 
     note ─► list ── 2 ms later, replies written long since ──► chosen requests ─► frame ─► ring      full: counted
 
-Only the list is touched while answers are handed over: event loops write replies when they have called everybody, so
-whatever is done at once would come before them.
+Only the list is touched while answers are handed over: an event loop may write replies when it has called everybody, so
+what is done at once might come before them; and several runs together cost less.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class Child:
         if self._pairs is not None:
             self._pairs.close()
         self._comparing.close()
-        return self.answer({"ask": "document"})
+        return self.answer({"ask": "tell"}) | self.answer({"ask": "document"})
 
     def _pair_writer(self, opening: Opening, settings: ServeSettings, model: ShadowModel) -> PairWriter | None:
         if settings.capture is None:

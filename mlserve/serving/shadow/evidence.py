@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_OF_REQUESTS = ("worst", "failures", "state", "reason", "in_ring")
+_NOT_KEPT = ("worst", "failures", "state", "reason", "pid", "in_ring")
 """Rows with their inputs stay where traffic is kept, and are erased there."""
 
 
@@ -15,5 +15,5 @@ def figures_of(document: Mapping[str, Any]) -> dict[str, Any]:
     >>> figures_of({"rows": 2, "metrics": {"ks": 0.1}, "worst": [1]})
     {'ks': 0.1, 'rows': 2, 'metrics': {'ks': 0.1}}
     """
-    kept = {name: value for name, value in document.items() if name not in _OF_REQUESTS}
+    kept = {name: value for name, value in document.items() if name not in _NOT_KEPT}
     return {**document.get("metrics", {}), **kept}

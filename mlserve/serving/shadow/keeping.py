@@ -161,6 +161,7 @@ class Keeper:
             if self._ending.is_set():
                 last = child.ask({"ask": "end", "within_s": END_S}, ANSWER_S)
                 self._has_last = True
+                self.told = msgspec.convert(last["told"], Told)
                 self._on_document(last["document"], True)
                 return Unavailable("ended")
             if question is not None:

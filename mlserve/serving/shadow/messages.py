@@ -3,7 +3,8 @@
 → {"ask": "open", …}             ← {"event": "opened"}            or {"event": "error", …}, see ``core.telling``
 → {"ask": "tell"}                ← {"event": "told", "told": …}
 → {"ask": "document"}            ← {"event": "document", "document": …}
-→ {"ask": "end", "within_s": …}  ← {"event": "document", …}       the last, when the ring is empty or time is up
+→ {"ask": "end", "within_s": …}  ← {"event": "document", …}, "told" with it: the last, when the ring is empty
+                                       or time is up
 """
 
 from __future__ import annotations

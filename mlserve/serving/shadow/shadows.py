@@ -200,7 +200,8 @@ class Shadows:
             found = await asyncio.wait_for(asyncio.wrap_future(keeper.document()), DOCUMENT_S)
         except TimeoutError as error:
             raise Unavailable(f"the shadow of '{name}' has not answered within {DOCUMENT_S:g} s") from error
-        return found | {"state": keeper.state, "reason": keeper.reason, "starts": keeper.starts}
+        said = {"state": keeper.state, "reason": keeper.reason, "pid": keeper.pid, "starts": keeper.starts}
+        return found | said
 
     def families(self) -> list[Family]:
         """What shadows have counted in this process."""

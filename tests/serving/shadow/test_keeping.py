@@ -34,7 +34,8 @@ while (asked := read(sys.stdin.buffer)) is not None:
         if not lives:
             os.kill(os.getpid(), 9)
     else:
-        out.write(pack({{"event": "document", "document": {{"compared": 5, "failed": 0, "asked": what}}}}))
+        said = {{"compared": 5, "failed": 0, "asked": what}}
+        out.write(pack({{"event": "document", "told": {{"compared": 6}}, "document": said}}))
 """
 OPENED = '{"event": "opened"}'
 REFUSED = '{"event": "error", "type": "InvalidInput", "message": "no model of mine", "hint": None}'

@@ -35,6 +35,8 @@ Metrics = Callable[[], Awaitable[bytes]]
 
 Shadow = Callable[[str], Awaitable[dict[str, Any]]]
 """What is known of the version of a model that is in shadow. Raises NotFound where there is none."""
+Record = Callable[[str, Callable[[], bytes]], Awaitable[bytes]]
+"""Takes a model's name and what gives a body of outcomes, beside the loop; answers with JSON."""
 
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,8 +44,8 @@ _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none.
 
-    Without ``shadow`` no model has one. Without ``offload`` large bodies are read on the loop. Where there are several
-    processes, ``whole`` is all of them.
+    Without ``offload`` large bodies are read on the loop; without ``record`` no outcomes are taken, and without
+    ``shadow`` no model has one. Where there are several processes, ``whole`` is all of them.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Answering:
         "_later",
         "_max_depth",
         "_metrics",
+        "_record",
         "_shadow",
         "_under_way",
         "_whole",
@@ -69,6 +72,7 @@ class Answering:
         offload: Offload | None = None,
         whole: Whole | None = None,
         shadow: Shadow | None = None,
+        record: Record | None = None,
     ) -> None:
         self._engine = engine
         self._shadow = shadow
@@ -110,6 +114,7 @@ class Answering:
             Action.GENERATE_STREAM: inferring.generate_stream,
         }
         self._metrics = metrics
+        self._record = record
         self._under_way: set[asyncio.Task[None]] = set()
 
     def begin(self, exchange: Exchange, head: Head, body: bytes) -> None:
@@ -133,6 +138,9 @@ class Answering:
 
     def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         """Everything but the protocol's own inference: off the hot path."""
+        if route.action is Action.OUTCOMES:
+            self._start(exchange, self._outcomes(route, partial(self._json, head, body)))
+            return
         body = self._json(head, body)
         if route.action in self._later:
             self._start(exchange, self._later[route.action](route, body))
@@ -140,6 +148,15 @@ class Answering:
             self._adapters[route.action](exchange, head, route, body)
         else:
             exchange.write(self._documents[route.action](route, body))
+
+    async def _outcomes(self, route: Route, read: Callable[[], bytes]) -> Reply:
+        model = route.model.partition("@")[0]
+        self._engine.is_ready(model, route.version)  # raises for what is not known
+        if self._record is None:
+            raise Unsupported(
+                "this server captures no requests, so there are none to join outcomes to", hint="serve --capture DIR"
+            )
+        return document(await self._record(model, read))
 
     def _server(self, route: Route, body: bytes) -> Reply:
         return document(server_metadata())

@@ -23,10 +23,14 @@ from mlserve.core.histograms import Histogram
 from mlserve.errors import MlserveError
 from mlserve.serving.shadow.judging import Judgement
 from mlserve.serving.shadow.messages import Opening, Told
+from mlserve.serving.shadow.pooling import pooled
 from mlserve.serving.shadow.ring import Ring
 from mlserve.serving.shadow.running import Ran
 
 log = logging.getLogger(__name__)
+
+POOL_ROWS = 1024
+"""Rows that are compared at a time, if so many come within a second."""
 
 FAILURES = 20
 """Failed requests that are named."""
@@ -53,6 +57,8 @@ class Comparing:
         self._told = Told()
         self._judgement = Judgement()
         self._failures: list[dict[str, str]] = []
+        self._pool: list[Pairs] = []
+        self._pool_rows = 0
         self._left = 0
         self._is_new = True
         kept = read_kept(self._path)
@@ -120,6 +126,7 @@ class Comparing:
         return document_of(self._opening, told, judgement, failures[:FAILURES])
 
     def _counted(self) -> Told:
+        self._judge()
         ring, told = self._ring, self._told
         written, dropped = ring.written, ring.dropped
         told.mirrored, told.dropped = written + dropped, dropped + self._left
@@ -127,7 +134,8 @@ class Comparing:
         return told
 
     def _packed(self) -> bytes:
-        return msgspec.msgpack.encode(Kept(self._counted(), self._judgement.packed(), self._failures))
+        told = self._counted()
+        return msgspec.msgpack.encode(Kept(told, self._judgement.packed(), self._failures))
 
     def _add(self, ran: Ran) -> None:
         told, mirrored = self._told, ran.mirrored
@@ -137,19 +145,32 @@ class Comparing:
                 self._note(name, ran.error)
             return
         pairs = pairs_of(ran)
-        try:
-            self._judgement.add(pairs)
-        except Exception as error:  # what cannot be compared must not end what compares
-            log.exception("a run could not be compared")
-            told.failed += mirrored.requests
-            self._note(pairs.request_ids[0], f"not comparable: {error}")
-            return
-        told.compared += mirrored.requests
-        told.rows, told.identical, told.within_tolerance = self._judgement.counts
+        self._pool.append(pairs)
+        self._pool_rows += pairs.rows
+        if self._pool_rows >= POOL_ROWS:
+            self._judge()
         if mirrored.head.compute_s:
             told.champion.add(mirrored.head.compute_s)
         told.shadow.add(ran.run_s)
         told.cpu.add(ran.cpu_s)
+
+    def _judge(self) -> None:
+        """Compare what has come together. What cannot be compared is counted as failed, and ends nothing."""
+        pool, self._pool, self._pool_rows = self._pool, [], 0
+        if not pool:
+            return
+        told = self._told
+        for pairs in pooled(pool):
+            requests = len(pairs.request_ids)
+            try:
+                self._judgement.add(pairs)
+            except Exception as error:
+                log.exception("answers could not be compared")
+                told.failed += requests
+                self._note(pairs.request_ids[0], f"not comparable: {error}")
+            else:
+                told.compared += requests
+        told.rows, told.identical, told.within_tolerance = self._judgement.counts
 
     def _note(self, request_id: str, error: str) -> None:
         if len(self._failures) < FAILURES:

@@ -29,6 +29,7 @@ from mlserve.cli import (
     keys,
     lineage,
     listing,
+    outcome,
     policy,
     predict,
     promote,
@@ -138,6 +139,7 @@ def commands() -> TyperGroup:
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
     root.add_typer(_keys(), name="keys")
     root.add_typer(_traffic(), name="traffic")
+    _add(root, outcome.outcome, "mlserve outcome fraud labels.csv --label is_fraud --horizon 30d")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")

@@ -33,7 +33,7 @@ def list_(
     path, _ = _capture(capture, config)
     found = survey(path)
     rows = [_shown(one) for one in found]
-    columns = ("ref", "requests", "rows", "size", "from", "to", "files")
+    columns = ("ref", "requests", "rows", "outcomes", "size", "from", "to", "files")
     out.table(columns, rows, document=[asdict(one) for one in found], made=[_ref(one) for one in found])
     _warn(out, found)
 
@@ -141,7 +141,8 @@ def erase(
         done = run(
             path, Redaction(key=key).unit_key(unit), by=wiring.user_of(settings), now=wiring.now(), progress=progress
         )
-    out.result(f"{done.requests} requests are gone from {done.files} files", done, made=str(path))
+    labels = f", and {done.outcomes} outcomes" if done.outcomes else ""
+    out.result(f"{done.requests} requests are gone from {done.files} files{labels}", done, made=str(path))
     if done.pending:
         out.warn(f"{done.pending} more files have some and are still being written: erase again once they are sealed")
 
@@ -168,6 +169,7 @@ def _shown(one: Holding) -> dict[str, Any]:
         "ref": _ref(one),
         "requests": one.requests,
         "rows": one.rows,
+        "outcomes": one.outcomes,
         "size": _size(one.bytes),
         "from": None if window is None else window.start,
         "to": None if window is None else window.end,

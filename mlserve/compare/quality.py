@@ -271,7 +271,7 @@ def _like(labels: Array, count: int, metric: str) -> Array:
 
 _HINTS: dict[Needs, str] = {
     "outputs": "this metric compares two models",
-    "labels": "give the evaluation data a column 'label', or name it with --label",
+    "labels": "give the evaluation data a column 'label', or name it with --label; of a capture: mlserve outcome",
     "labels or outputs": "give the evaluation data a column 'label', or name it with --label",
     "labels and groups": "give the evaluation data columns 'label' and 'group', or name them with --label and --group",
 }

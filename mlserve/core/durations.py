@@ -1,4 +1,4 @@
-"""A time as people write it: ``300s``, ``5m``, ``1.5h``, ``200ms``."""
+"""A time as people write it: ``300s``, ``5m``, ``1.5h``, ``7d``, ``200ms``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from mlserve.errors import UsageError
 
-_UNITS_S = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_FORM = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|m|h|)\s*")
+_UNITS_S = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_FORM = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|m|h|d|)\s*")
 
 
 def parse_duration(text: str, option: str) -> float:
@@ -19,5 +19,5 @@ def parse_duration(text: str, option: str) -> float:
     found = _FORM.fullmatch(text)
     seconds = 0.0 if found is None else float(found["number"]) * _UNITS_S[found["unit"]]
     if not 0.0 < seconds < 1e9:
-        raise UsageError(f"{option} '{text}' is not a time", hint=f"{option} 300s (ms, s, m or h)")
+        raise UsageError(f"{option} '{text}' is not a time", hint=f"{option} 300s (ms, s, m, h or d)")
     return seconds

@@ -36,7 +36,7 @@ from mlserve.quantize.reporting import QuantizeReport, evidence_of
 from mlserve.quantize.targets import Target
 from mlserve.quantize.tuning import Tuning, set_aside
 from mlserve.quantize.worst import row_errors_of
-from mlserve.rows.reading import Roles, open_rows
+from mlserve.rows.reading import Roles, Rows, open_rows
 from mlserve.runtime.processor import read_processor
 
 AUTO = "auto"
@@ -102,12 +102,12 @@ def quantize(
             f"{method} is for checkpoint folders, and '{model}' is a file",
             hint="give the folder with config.json and safetensors",
         )
-    metric_named(metric)
+    judged_by = metric_named(metric)
     quantizer: Quantizer | None = None if method == AUTO else QUANTIZERS.chosen(method)()
     demands, tools = Demands(max_drop, min_speedup, confident), tool_versions(*_TOOLS)
     document = load_graph(model, weights=False)
     opened = partial(open_rows, signature=read_signature(document), roles=roles or Roles(), ignore_extra=ignore_extra)
-    rows = None if evaluate is None else opened(evaluate)
+    rows = None if evaluate is None else opened(evaluate, labelled=judged_by.needs != "outputs")
     sample: Calibration | None = None
     notes: tuple[str, ...] = ()
     if quantizer is not None and not isinstance(quantizer, CalibratingQuantizer):
@@ -131,12 +131,21 @@ def quantize(
             made, found = _searched(job, census, tuning, staged, Budget(budget_s, clock), objections)
         else:
             made = attempt(job, method, partial(_quantize, quantizer, job), staged, objections)
-        report = _report(job, made, found, notes, output=out if force or not made.reasons else None)
+        report = _report(
+            job, made, found, (*notes, *_left_out(rows)), output=out if force or not made.reasons else None
+        )
         if report.output is not None:
             judged_on = None if evaluation is None else data_of(evaluation)
             write_sidecar(staged, evidence_of(report, judged_on, read_processor(), demands, by, now))
             release(staged, out)
     return report
+
+
+def _left_out(rows: Rows | None) -> tuple[str, ...]:
+    """What is to be said of evaluation rows that nobody has told the outcome of."""
+    if rows is None or not rows.unlabelled_rows:
+        return ()
+    return (f"{rows.unlabelled_rows} rows of '{rows.path}' have no outcome yet and were left out",)
 
 
 def _objections(quantizer: Quantizer | None, census: Census, target: Target) -> tuple[str, ...]:

@@ -230,6 +230,16 @@ class Instance(_Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Capture(_Record):
+    """A folder on ``host`` in which a server keeps the traffic of ``model``."""
+
+    model: str
+    host: str
+    folder: str
+    reported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Revisions(_Record):
     """The schema's revision before and after a call (None: no schema), and the one this code needs."""
 

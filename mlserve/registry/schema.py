@@ -3,7 +3,7 @@
     models ─< model_versions ─< version_files >─ blobs        version_metrics, version_params, version_tags
        └────< stages ─ model_versions                         stage_history: append-only, one row a generation
     evidence (by digest)   policies (append-only)   registry_epoch (one row)
-    serving_instances ─< serving_loads, serving_failures
+    serving_instances ─< serving_loads, serving_failures        captures (where servers keep traffic)
 
 Triggers of the migrations keep versions immutable but for state and note (a missing data URI, parent or golden may be
 filled in once), and history, policies, evidence and files append-only. Whoever rebuilds such a table in a later
@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision of the schema that this code knows, oldest first; it works with the last one only."""
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "mlserve_alembic_version"
@@ -293,4 +293,13 @@ serving_failures = Table(
     _column("version", BigInteger, primary_key=True, autoincrement=False),
     _column("reason", Text),
     Index(None, "model", "version"),
+)
+
+captures = Table(
+    "captures",
+    metadata,
+    _column("model", String(128), primary_key=True),
+    _column("host", String(255), primary_key=True),
+    _column("folder", String(1024), primary_key=True),
+    _column("reported_at", UtcDateTime),
 )

@@ -33,6 +33,8 @@ from mlserve.rows.capture_format import (
     tensors_of,
 )
 from mlserve.rows.frames import Frames
+from mlserve.rows.outcome_log import logs_of
+from mlserve.rows.outcomes import Outcomes
 from mlserve.rows.tables import Array, RawBatch
 
 JOURNAL = ".compacting.json"
@@ -78,11 +80,17 @@ def write_journal(folder: Path, journal: Journal) -> None:
         partial.write_bytes(msgspec.json.encode(journal))
 
 
-def digest_of(path: Path) -> str:
-    """The sha256 address of a capture: of its files' names and addresses, or of the one file."""
+def digest_of(path: Path, *, with_outcomes: bool = False) -> str:
+    """The sha256 address of a capture: of its files' names and addresses, or of the one file; with its outcomes too."""
     if path.is_file():
-        return digest_file(path)
-    return digest_bytes(canonical_json([[str(file.relative_to(path)), digest_file(file)] for file in files_of(path)]))
+        files = digest_file(path)
+    else:
+        files = digest_bytes(
+            canonical_json([[str(file.relative_to(path)), digest_file(file)] for file in files_of(path)])
+        )
+    if not with_outcomes:
+        return files
+    return digest_bytes(canonical_json([files, *[digest_file(log) for log in logs_of(path)]]))
 
 
 @dataclass(slots=True)
@@ -166,15 +174,18 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 class CaptureTable:
-    """The inputs that a capture has, with ``time`` and ``key`` beside them, as any other data file.
+    """The inputs that a capture has, with ``time``, ``key`` and ``group`` (the request's id) beside them, as any other
+    data file.
 
-    All files must be of one model: of a folder with several, its subfolder is meant. Raises NotFound, InvalidInput.
+    With ``labelled`` also ``label``, where outcomes are there; rows without one are then left out, and counted anew in
+    ``unlabelled_rows`` each time. All files must be of one model: of a folder with several, its subfolder is meant.
+    Raises NotFound, InvalidInput.
     """
 
     features_as_columns = False
     total_rows: int | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, labelled: bool = False) -> None:
         self.path = path
         self._files = [file for one in files_of(path) if (file := open_file(one)) is not None]
         if not self._files:
@@ -185,18 +196,38 @@ class CaptureTable:
         inputs: dict[str, None] = {}
         for file in self._files:
             inputs |= dict.fromkeys(tensors_of(file.schema, "input"))
-        self.columns = (*inputs, "time", "key")
+        self.unlabelled_rows = 0
+        self._outcomes = Outcomes.open(path, models[0]) if labelled else None
+        if self._outcomes is not None and self._outcomes.dtype is None:
+            self._outcomes = None
+        self.columns = (*inputs, "time", "key", "group", *(("label",) if self._outcomes is not None else ()))
 
     def batches(self, rows: int, only: Collection[str] | None = None) -> Iterator[RawBatch]:
+        self.unlabelled_rows = 0
         for file in self._files:
             dtypes = tensors_of(file.schema, "input")
             for batch in file.batches():
-                for raw in rows_of(batch, "input", dtypes):
-                    yield {name: array for name, array in raw.items() if only is None or name in only}
+                for raw in rows_of(batch, "input", dtypes, outcomes=self._outcomes):
+                    kept = raw if self._outcomes is None else self._labelled(raw)
+                    if len(kept["time"]):
+                        yield {name: array for name, array in kept.items() if only is None or name in only}
+
+    def _labelled(self, raw: RawBatch) -> RawBatch:
+        """``raw`` without the rows whose label is masked; a request whose tensors are no rows stays or goes whole."""
+        labels: Any = raw["label"]
+        is_known = ~np.atleast_1d(labels.mask)
+        self.unlabelled_rows += int((~is_known).sum())
+        kept = raw | {"label": labels.data}
+        if is_known.all():
+            return kept
+        return {name: array[is_known] if len(array) == len(is_known) else array for name, array in kept.items()}
 
 
-def rows_of(batch: pa.RecordBatch, role: str, dtypes: dict[str, DType]) -> Iterator[RawBatch]:
-    """The tensors of ``role`` in ``batch``, rows of neighbours of equal shape joined, with their ``time`` and ``key``.
+def rows_of(
+    batch: pa.RecordBatch, role: str, dtypes: dict[str, DType], *, outcomes: Outcomes | None = None
+) -> Iterator[RawBatch]:
+    """The tensors of ``role`` in ``batch``, rows of neighbours of equal shape joined, with their ``time``, ``key`` and
+    ``group``; with ``outcomes`` also a ``label``, a masked array.
 
     Requests without all of them (what failed, what was redacted) are left out. A request whose tensors do not all have
     its rows on axis 0 comes by itself, as it was.
@@ -207,6 +238,7 @@ def rows_of(batch: pa.RecordBatch, role: str, dtypes: dict[str, DType]) -> Itera
     moments = batch.column("arrived_at").cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.timestamp("us"))
     times = moments.to_numpy(zero_copy_only=False)
     keys = np.array(batch.column("unit_key_hash").to_pylist(), object)
+    firsts = _numbers(batch.column("first_row"))
     parts = {name: _Tensors(batch, role, name, dtype) for name, dtype in dtypes.items()}
     present, is_in_rows = np.ones((2, batch.num_rows), bool)
     cuts = np.zeros(batch.num_rows - 1, bool)
@@ -225,7 +257,16 @@ def rows_of(batch: pa.RecordBatch, role: str, dtypes: dict[str, DType]) -> Itera
         else:
             repeat = np.ones(1, np.int64)
             arrays = {name: part.one(first) for name, part in parts.items()}
-        yield arrays | {"time": np.repeat(times[first:end], repeat), "key": np.repeat(keys[first:end], repeat)}
+        asked = batch.column("request_id").slice(first, end - first)
+        of_rows: RawBatch = {
+            "time": np.repeat(times[first:end], repeat),
+            "key": np.repeat(keys[first:end], repeat),
+            "group": np.repeat(np.array(asked.to_pylist(), object), repeat),
+        }
+        labels = None if outcomes is None else outcomes.labels(asked, repeat, firsts[first:end])
+        if labels is not None:
+            of_rows["label"] = labels
+        yield arrays | of_rows
 
 
 class _Tensors:

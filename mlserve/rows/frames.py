@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO
@@ -43,23 +44,62 @@ def frame(kind: int, number: int, payload: bytes | memoryview) -> bytes:
     return lead + _CRC.pack(crc32(payload, crc32(lead)))
 
 
+def append_frame(fd: int, at: int, kind: int, number: int, payload: bytes | memoryview) -> int:
+    """Write a frame behind the ``at`` bytes that the file open at ``fd`` has, whole or not at all; how many bytes.
+
+    Raises OSError where the disk does not take it.
+    """
+    content = memoryview(payload)
+    pieces = [memoryview(frame(kind, number, content)), content]
+    written = 0
+    try:
+        while pieces:
+            count = os.writev(fd, pieces)
+            written += count
+            while pieces and count >= len(pieces[0]):
+                count -= len(pieces.pop(0))
+            if count:
+                pieces[0] = pieces[0][count:]
+    except OSError:
+        with suppress(OSError):  # a later frame behind half a one would never be read
+            os.ftruncate(fd, at)
+            os.lseek(fd, at, os.SEEK_SET)
+        raise
+    return written
+
+
+def is_cut_short(head: bytes, left_bytes: int) -> bool:
+    """Whether what begins with ``head`` and has ``left_bytes`` in all is a frame that was never written to its end.
+
+    >>> is_cut_short(frame(1, 0, b"content"), HEAD_BYTES + 3), is_cut_short(b"x" * HEAD_BYTES, 1000)
+    (True, False)
+    """
+    if left_bytes < HEAD_BYTES:
+        return True
+    magic, _, length, _ = _LEAD.unpack_from(head)
+    return bool(magic == MAGIC and HEAD_BYTES + length > left_bytes)
+
+
 class Frames:
     """The frames of a file, in order, up to its end or the first that is not whole; one is in memory at a time.
 
-    ``end`` is where the last whole frame so far ends; what lies behind it was never finished, or was damaged.
+    ``end`` is where the last whole frame so far ends, ``number`` how many there are up to there; what lies behind was
+    never finished, or was damaged. Who has read some of them before gives both, and gets those that came since.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, end: int = 0, number: int = 0) -> None:
         self._file = file
-        self.end = 0
+        self._from = end, number
+        self.end = end
+        self.number = number
 
     def __iter__(self) -> Iterator[Frame]:
         size = self._file.seek(0, os.SEEK_END)  # what comes while it is read waits for the next time
-        self._file.seek(0)
-        self.end = number = 0
-        while (found := self._next(number, size)) is not None:
+        self.end, self.number = self._from
+        self._file.seek(self.end)
+        while (found := self._next(self.number, size)) is not None:
             self.end += HEAD_BYTES + len(found.payload)
-            number += 1
+            self.number += 1
             yield found
 
     def _next(self, number: int, size: int) -> Frame | None:

@@ -27,6 +27,15 @@ Line = tuple[str, Any, int]
 """Where an object stands, for messages; the object; and the bytes of its text, 0 where all is in memory anyway."""
 
 
+def objects_of(path: Path) -> Iterator[Line]:
+    """The objects of a JSON or JSON Lines file, in order, whatever they hold. Raises NotFound, InvalidInput."""
+    require_content(path)
+    if path.suffix.lower() == ".json" and not _is_lines(path):
+        yield from _numbered(path, _read_document(path))
+    else:
+        yield from _read_lines(path)
+
+
 class JsonTable:
     """The rows of a JSON or JSON Lines file; the first row says which columns there are.
 
@@ -66,7 +75,7 @@ class JsonTable:
         if self._document is None:
             yield from _read_lines(self.path)
         else:
-            yield from ((f"'{self.path}' row {i}", value, 0) for i, value in enumerate(self._document, start=1))
+            yield from _numbered(self.path, self._document)
 
     def _columns_of(self, first: Line | None) -> tuple[str, ...]:
         if first is None:
@@ -134,6 +143,10 @@ def _require_object(where: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput(f"{where} is not an object with a value per column")
     return value
+
+
+def _numbered(path: Path, document: list[Any]) -> Iterator[Line]:
+    return ((f"'{path}' row {i}", value, 0) for i, value in enumerate(document, start=1))
 
 
 def _is_lines(path: Path) -> bool:

@@ -31,16 +31,17 @@ NO_COLUMNS = Mapping((), None, (), {})
 SUFFIXES = (".npz", ".parquet", ".csv", ".jsonl", ".json")
 
 
-def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
+def open_table(path: Path, *, text: Collection[str] = (), labelled: bool = False) -> Table:
     """The data file at ``path`` as named raw columns; its suffix says what it is.
 
-    Columns in ``text`` are kept as text where the format has no types of its own (CSV). Raises NotFound, and
+    Columns in ``text`` are kept as text where the format has no types of its own (CSV). Of a capture that has outcomes,
+    ``labelled`` gives the rows that have one, with their ``label``. Raises NotFound, and
     InvalidInput for an unknown suffix or a file that is empty, cut short or damaged.
     """
     if is_capture(path) and path.suffix.lower() not in SUFFIXES:
         from mlserve.rows.capture_file import CaptureTable
 
-        return CaptureTable(path)
+        return CaptureTable(path, labelled=labelled)
     match path.suffix.lower():
         case ".npz":
             return NpzTable(path)
@@ -55,13 +56,20 @@ def open_table(path: Path, *, text: Collection[str] = ()) -> Table:
             raise InvalidInput(f"'{path}' {what}", hint=f"one of {', '.join(SUFFIXES)}, or a capture's folder")
 
 
-def open_rows(path: Path, signature: Signature, *, roles: Roles = DEFAULT_ROLES, ignore_extra: bool = False) -> Rows:
-    """The rows of the data file at ``path`` as inputs of ``signature``.
+def open_rows(
+    path: Path,
+    signature: Signature,
+    *,
+    roles: Roles = DEFAULT_ROLES,
+    ignore_extra: bool = False,
+    labelled: bool = False,
+) -> Rows:
+    """The rows of the data file at ``path`` as inputs of ``signature``; ``labelled`` is as for ``open_table``.
 
     Raises as ``open_table``, and InvalidInput where columns are missing or unknown; values are checked when read.
     """
     text = {spec.name for spec in signature.inputs if spec.dtype is DType.STRING}
-    table = open_table(path, text=text)
+    table = open_table(path, text=text, labelled=labelled)
     if not table.columns:
         return Rows(table, signature, NO_COLUMNS, is_narrowed=False)
     mapping = map_columns(
@@ -91,17 +99,22 @@ class Rows:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 address of the file's bytes; of a capture, of all its files."""
+        """The sha256 address of the file's bytes; of a capture, of its files, its outcomes too if they are read."""
         if is_capture(self.path):
             from mlserve.rows.capture_file import digest_of
 
-            return digest_of(self.path)
+            return digest_of(self.path, with_outcomes="label" in self.mapping.roles)
         return digest_file(self.path)
 
     @property
     def total_rows(self) -> int | None:
         """How many rows there are, where the file says so before it is read."""
         return self._table.total_rows
+
+    @property
+    def unlabelled_rows(self) -> int:
+        """How many rows were left out, the last time that all were read, because nobody has told their label yet."""
+        return int(getattr(self._table, "unlabelled_rows", 0))
 
     @property
     def has_fixed_rows(self) -> bool:

@@ -28,6 +28,7 @@ from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
 from mlserve.serving.options import options_of
+from mlserve.serving.outcomes import OutcomeDesk
 from mlserve.serving.repository import Repository
 from mlserve.serving.security.access import Access, manages
 from mlserve.serving.security.tls import grpc_credentials, renew, server_context, tls_files
@@ -82,6 +83,11 @@ class Parts:
         self.asker = OneThread("registry")
         self.lanes = Lanes(options.threads.lanes, loop)
         self.recorder = open_recorder(settings, loop)
+        self.outcomes = (
+            None
+            if settings.capture is None
+            else OutcomeDesk(Path(settings.capture), loop, max_depth=settings.max_json_depth)
+        )
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)
@@ -166,6 +172,7 @@ class Parts:
             authorize=self._authorize,
             whole=self._whole,
             names_requests=self.recorder is not None,
+            record=None if self.outcomes is None else self.outcomes.record,
         )
 
     @property
@@ -268,6 +275,8 @@ class Parts:
         self.repository.abandon()
         for observer in self.observers:
             observer.close(timeout_s=1.0)
+        if self.outcomes is not None:
+            self.outcomes.close()
         if self.recorder is not None:
             self.recorder.close(timeout_s=CLOSING_S)
         self.asker.shutdown()

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from mlserve.core.evidence import Evidence
 from mlserve.core.refs import ModelRef, Stage
 from mlserve.errors import Conflict, InvalidInput, MlserveError
 from mlserve.registry import following as registry_following
 from mlserve.registry.artefacts import ArtefactStore
+from mlserve.registry.captures import report_captures
 from mlserve.registry.evidencing import evidence_of
 from mlserve.registry.records import Placement as Record
 from mlserve.registry.records import Version
@@ -38,12 +40,17 @@ class Identity:
 
 @dataclass(slots=True)
 class RegistryUpstream:
-    """``following.Upstream`` on a store and its artefacts. ``clock`` gives UTC."""
+    """``following.Upstream`` on a store and its artefacts. ``clock`` gives UTC.
+
+    ``capture`` is where this server captures what it is asked, if it does; the registry is told, once a model.
+    """
 
     store: Store
     artefacts: ArtefactStore
     identity: Identity
     clock: Callable[[], datetime]
+    capture: Path | None = None
+    _captured: set[str] = field(default_factory=set)
     _records: dict[tuple[str, int], Record] = field(default_factory=dict)
     _unstaged: dict[tuple[str, int], Version] = field(default_factory=dict)
     _follows_all: bool = False
@@ -88,6 +95,7 @@ class RegistryUpstream:
         if status == GONE:
             registry_following.forget_instance(self.store, self.identity.instance_id)
             return
+        self._report_captures({name for name, _ in loaded})
         answered = {(name, Stage(stage)): generation for (name, stage), generation in loaded.items()}
         if self._follows_all:
             answered[registry_following.EVERY_MODEL, Stage.PRODUCTION] = 0
@@ -102,6 +110,14 @@ class RegistryUpstream:
             failures=failures,
             status=status,
         )
+
+    def _report_captures(self, models: set[str]) -> None:
+        fresh = models - self._captured
+        if self.capture is None or not fresh:
+            return
+        folder = str(self.capture.absolute())
+        report_captures(self.store, fresh, host=self.identity.host, folder=folder, now=self.clock())
+        self._captured |= fresh
 
 
 _PLACE = re.compile(r"[/\\]\w")

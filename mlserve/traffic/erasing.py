@@ -21,7 +21,9 @@ from mlserve.core.progress import Progress, silent
 from mlserve.rows.capture_file import CaptureFile, files_of, open_file
 from mlserve.rows.capture_format import OPEN_SUFFIX, PARQUET_SUFFIX, End, Kind
 from mlserve.rows.frames import frame
+from mlserve.rows.outcome_log import logs_of
 from mlserve.traffic.compacting import finish_journals
+from mlserve.traffic.outcomes import forget
 from mlserve.traffic.segments import is_growing
 
 AUDIT = "erasures.jsonl"
@@ -29,12 +31,14 @@ AUDIT = "erasures.jsonl"
 
 @dataclass(slots=True)
 class Erased:
-    """What was taken out; ``pending`` are files that a server still writes, to be erased once they are sealed."""
+    """What was taken out, ``outcomes`` of the requests included; ``pending`` are files that a server still writes,
+    to be erased once they are sealed."""
 
     unit_key_hash: str
     requests: int = 0
     files: int = 0
     pending: int = 0
+    outcomes: int = 0
 
 
 def erase(folder: Path, unit_key_hash: str, *, by: str, now: datetime, progress: Progress = silent) -> Erased:
@@ -48,21 +52,28 @@ def erase(folder: Path, unit_key_hash: str, *, by: str, now: datetime, progress:
         file = open_file(path)
         if file is None:
             continue
-        found = sum(_count(batch, unit_key_hash) for batch in file.batches())
-        if not found:
+        ids = _ids(file, unit_key_hash)
+        if not len(ids):
             continue
         if is_growing(path):
             done.pending += 1
             continue
+        # First, for without the requests nobody would know any more which outcomes are theirs.
+        done.outcomes += sum(forget(log.parent.parent, ids) for log in logs_of(path))
         _rewrite(file, unit_key_hash)
-        done.requests += found
+        done.requests += len(ids)
         done.files += 1
     _note(folder if folder.is_dir() else folder.parent, done, by, now)
     return done
 
 
-def _count(batch: pa.RecordBatch, unit_key_hash: str) -> int:
-    return int(pc.sum(pc.equal(batch.column("unit_key_hash"), unit_key_hash)).as_py() or 0)
+def _ids(file: CaptureFile, unit_key_hash: str) -> pa.Array:
+    """The ids of their requests in ``file``."""
+    found = [
+        batch.column("request_id").filter(pc.equal(batch.column("unit_key_hash"), unit_key_hash))
+        for batch in file.batches()
+    ]
+    return pa.concat_arrays([pa.array([], pa.string()), *found])
 
 
 def _others(batch: pa.RecordBatch, unit_key_hash: str) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from mlserve.rows.capture_file import files_of
 from mlserve.rows.capture_format import OPEN_SUFFIX, SEALED_SUFFIX, End, Header, Kind
-from mlserve.rows.frames import frame
+from mlserve.rows.frames import append_frame
 
 
 class Segment:
@@ -83,24 +83,7 @@ class Segment:
             os.close(self._fd)
 
     def _append(self, kind: Kind, payload: bytes | memoryview | pa.Buffer) -> None:
-        content = memoryview(payload)
-        head = frame(kind, self._frames, content)
-        written = 0
-        pieces = [memoryview(head), content]
-        try:
-            while pieces:
-                count = os.writev(self._fd, pieces)
-                written += count
-                while pieces and count >= len(pieces[0]):
-                    count -= len(pieces.pop(0))
-                if count:
-                    pieces[0] = pieces[0][count:]
-        except OSError:
-            with suppress(OSError):  # a later frame behind half a one would never be read
-                os.ftruncate(self._fd, self.size_bytes)
-                os.lseek(self._fd, self.size_bytes, os.SEEK_SET)
-            raise
-        self.size_bytes += written
+        self.size_bytes += append_frame(self._fd, self.size_bytes, kind, self._frames, memoryview(payload))
         self._frames += 1
 
 

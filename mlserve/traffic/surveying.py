@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mlserve.core.histograms import SECONDS, Histogram
 from mlserve.rows.capture_file import CaptureFile, files_of, from_row, open_file
+from mlserve.rows.outcomes import Outcomes
 from mlserve.traffic.segments import is_growing
 
 PERCENTILES = (50, 90, 99)
@@ -32,8 +33,8 @@ class Window:
 
 @dataclass(slots=True)
 class Holding:
-    """What a capture holds of one version. ``open`` files are still being written, or were when their server died;
-    ``damaged_bytes`` cannot be read."""
+    """What a capture holds of one version. ``outcomes`` are its requests with a label. ``open`` files are still
+    being written, or were when their server died; ``damaged_bytes`` cannot be read."""
 
     model: str
     version: int
@@ -44,6 +45,7 @@ class Holding:
     rows: int = 0
     bytes: int = 0
     damaged_bytes: int = 0
+    outcomes: int = 0
     window: Window | None = None
 
 
@@ -81,10 +83,11 @@ class Figures:
 def survey(path: Path) -> list[Holding]:
     """What the capture at ``path`` holds, a line a version. Raises NotFound, InvalidInput."""
     found: dict[tuple[str, int, str | None], Holding] = {}
+    labelled = _Labelled(path)
     for file, batches in _files(path):
         holding = _holding_of(found, file)
         for batch in batches:
-            _add(holding, batch)
+            _add(holding, batch, labelled)
         _close(holding, file)
     return sorted(found.values(), key=lambda one: (one.model, one.version))
 
@@ -95,12 +98,13 @@ def figures(path: Path) -> list[Figures]:
     all_of: dict[int, Figures] = {}
     times: dict[int, tuple[Histogram, Histogram]] = {}
     keys: dict[int, set[str]] = {}
+    labelled = _Labelled(path)
     for file, batches in _files(path):
         holding = _holding_of(found, file)
         one = all_of.setdefault(id(holding), Figures(holding))
         queue, compute = times.setdefault(id(holding), (Histogram.over(SECONDS), Histogram.over(SECONDS)))
         for batch in batches:
-            _add(holding, batch)
+            _add(holding, batch, labelled)
             _count(one.statuses, batch.column("status").cast(pa.string()))
             _count(one.stages, batch.column("stage"))
             one.estimated_requests += pc.sum(batch.column("weight")).as_py() or 0.0
@@ -142,9 +146,28 @@ def _holding_of(found: dict[tuple[str, int, str | None], Holding], file: Capture
     return found.setdefault(key, Holding(*key))
 
 
-def _add(holding: Holding, batch: pa.RecordBatch) -> None:
+class _Labelled:
+    """Counts requests that have an outcome; a model's are read when it first comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._of_model: dict[str, Outcomes] = {}
+
+    def count(self, model: str, batch: pa.RecordBatch) -> int:
+        if model not in self._of_model:
+            self._of_model[model] = Outcomes.open(self._path, model)
+        rows = batch.column("rows").to_numpy()
+        labels = self._of_model[model].labels(batch.column("request_id"), rows, batch.column("first_row").to_numpy())
+        if labels is None:
+            return 0
+        requests = np.repeat(np.arange(batch.num_rows), rows)
+        return len(np.unique(requests[~labels.mask]))
+
+
+def _add(holding: Holding, batch: pa.RecordBatch, labelled: _Labelled) -> None:
     if not batch.num_rows:
         return
+    holding.outcomes += labelled.count(holding.model, batch)
     holding.requests += batch.num_rows
     holding.rows += int(pc.sum(batch.column("rows")).as_py())
     ends = pc.min_max(batch.column("arrived_at").cast(pa.int64())).as_py()

@@ -99,7 +99,10 @@ def _upstream(app: App) -> Upstream:
     from mlserve.serving.registry import Identity, RegistryUpstream
 
     identity = Identity(secrets.token_hex(8), socket.gethostname(), os.getpid(), app.clock())
-    return RegistryUpstream(app.store, app.artefacts, identity, app.clock)
+    capture = app.settings.serve.capture
+    return RegistryUpstream(
+        app.store, app.artefacts, identity, app.clock, capture=None if capture is None else Path(capture)
+    )
 
 
 @contextmanager

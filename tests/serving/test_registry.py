@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mlserve.core.evidence import Evidence
 from mlserve.core.refs import Stage, parse_ref
 from mlserve.errors import Conflict, CorruptArtefact, NotFound, Unavailable
 from mlserve.registry.artefacts import ArtefactStore
+from mlserve.registry.captures import captures_of
 from mlserve.registry.following import lagging, live_instances
 from mlserve.registry.migrating import upgrade
 from mlserve.registry.store import Store, open_store
@@ -187,3 +189,19 @@ def test_a_version_without_a_stage_can_be_fetched_unless_it_is_archived(
         upstream.unstaged("fraud", 1)
     with pytest.raises(NotFound, match="no version 7"):
         upstream.unstaged("fraud", 7)
+
+
+def test_the_registry_is_told_where_traffic_is_captured_once_a_model(
+    store: Store, artefacts: ArtefactStore, tmp_path: Path
+) -> None:
+    moments = iter(NOON + timedelta(minutes=minute) for minute in range(10))
+    identity = Identity("i1", "host", 42, NOON)
+    upstream = RegistryUpstream(store, artefacts, identity, lambda: next(moments), capture=tmp_path / "capture")
+
+    upstream.report({("fraud", "production"): 1}, {}, "ready")
+    upstream.report({("fraud", "production"): 1, ("churn", "production"): 1}, {}, "ready")
+
+    (fraud,), (churn,) = captures_of(store, "fraud"), captures_of(store, "churn")
+    assert (fraud.host, fraud.folder) == ("host", str(tmp_path / "capture"))
+    assert fraud.reported_at == NOON
+    assert churn.reported_at > NOON

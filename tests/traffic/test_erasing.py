@@ -46,6 +46,7 @@ def test_each_time_leaves_a_line(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / AUDIT).read_text().splitlines()]
     assert lines[0] == {
         "at": "2026-11-28T00:00:00Z", "by": "ann", "unit_key_hash": "theirs", "requests": 1, "files": 1, "pending": 0,
+        "outcomes": 0,
     }  # fmt: skip
     assert lines[1]["requests"] == 0
 

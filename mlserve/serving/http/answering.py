@@ -32,13 +32,17 @@ from mlserve.serving.v1 import codec as v1
 Metrics = Callable[[], Awaitable[bytes]]
 """The text that /metrics answers with."""
 
+Record = Callable[[str, Callable[[], bytes]], Awaitable[bytes]]
+"""Takes a model's name and what gives a body of outcomes, beside the loop; answers with JSON."""
+
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none.
 
-    Without ``offload`` large bodies are read on the loop. Where there are several processes, ``whole`` is all of them.
+    Without ``offload`` large bodies are read on the loop; without ``record`` no outcomes are taken. Where there are
+    several processes, ``whole`` is all of them.
     """
 
     __slots__ = (
@@ -50,6 +54,7 @@ class Answering:
         "_later",
         "_max_depth",
         "_metrics",
+        "_record",
         "_under_way",
         "_whole",
     )
@@ -62,6 +67,7 @@ class Answering:
         metrics: Metrics | None = None,
         offload: Offload | None = None,
         whole: Whole | None = None,
+        record: Record | None = None,
     ) -> None:
         self._engine = engine
         self._whole = whole
@@ -101,6 +107,7 @@ class Answering:
             Action.GENERATE_STREAM: inferring.generate_stream,
         }
         self._metrics = metrics
+        self._record = record
         self._under_way: set[asyncio.Task[None]] = set()
 
     def begin(self, exchange: Exchange, head: Head, body: bytes) -> None:
@@ -124,6 +131,9 @@ class Answering:
 
     def _answer_other(self, exchange: Exchange, head: Head, route: Route, body: bytes) -> None:
         """Everything but the protocol's own inference: off the hot path."""
+        if route.action is Action.OUTCOMES:
+            self._start(exchange, self._outcomes(route, partial(self._json, head, body)))
+            return
         body = self._json(head, body)
         if route.action in self._later:
             self._start(exchange, self._later[route.action](route, body))
@@ -131,6 +141,15 @@ class Answering:
             self._adapters[route.action](exchange, head, route, body)
         else:
             exchange.write(self._documents[route.action](route, body))
+
+    async def _outcomes(self, route: Route, read: Callable[[], bytes]) -> Reply:
+        model = route.model.partition("@")[0]
+        self._engine.is_ready(model, route.version)  # raises for what is not known
+        if self._record is None:
+            raise Unsupported(
+                "this server captures no requests, so there are none to join outcomes to", hint="serve --capture DIR"
+            )
+        return document(await self._record(model, read))
 
     def _server(self, route: Route, body: bytes) -> Reply:
         return document(server_metadata())

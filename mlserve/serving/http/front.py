@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from mlserve.errors import MlserveError, NotFound, Unavailable
-from mlserve.serving.http.answering import Answering, Metrics
+from mlserve.serving.http.answering import Answering, Metrics, Record
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Authorize, Heads
@@ -31,7 +31,7 @@ _IDLE_GRACE_S = 0.5
 class HttpFront:
     """HTTP for one engine, on one loop. ``await listen``; later ``await drain``, which ends it.
 
-    ``names_requests``: the engine is told the id of each request.
+    ``names_requests``: the engine is told the id of each request. ``record`` takes outcomes.
     """
 
     def __init__(
@@ -44,8 +44,10 @@ class HttpFront:
         authorize: Authorize | None = None,
         whole: Whole | None = None,
         names_requests: bool = False,
+        record: Record | None = None,
     ) -> None:
         self._engine = engine
+        self._record = record
         self._whole = whole
         self._observers = tuple(observers)
         self._metrics = metrics
@@ -99,7 +101,9 @@ class HttpFront:
         loop = asyncio.get_running_loop()
         if self._common.offload is None:
             self._common.offload = Offload(loop)
-        answering = Answering(self._engine, self._limits, loop.time, self._metrics, self._common.offload, self._whole)
+        answering = Answering(
+            self._engine, self._limits, loop.time, self._metrics, self._common.offload, self._whole, self._record
+        )
 
         parts = (answering, self._common, self._limits, self._heads, self._made, self._lost)
         connection: Callable[[], Connection] = partial(Connection, *parts)

@@ -35,6 +35,7 @@ class Action(Enum):
     V1_PREDICT = auto()
     GENERATE = auto()
     GENERATE_STREAM = auto()
+    OUTCOMES = auto()
     SHARED_MEMORY = auto()
     SETTINGS = auto()
     OTHER_REPOSITORY = auto()
@@ -89,6 +90,7 @@ _OF_MODEL = {
     ("stats",): (Action.STATISTICS, _READS),
     ("generate",): (Action.GENERATE, _WRITES),
     ("generate_stream",): (Action.GENERATE_STREAM, _WRITES),
+    ("outcomes",): (Action.OUTCOMES, _WRITES),
     ("trace", "setting"): (Action.SETTINGS, _ANY),
 }
 _OF_REPOSITORY = {"load": Action.LOAD, "unload": Action.UNLOAD}

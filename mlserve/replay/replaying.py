@@ -37,6 +37,12 @@ COMPARING = 8
 """So many of those joined batches may wait to be compared; the sending waits beyond that, and is late."""
 
 Pause = Callable[[Found], None]
+Stop = Callable[[], bool]
+"""Whether to end here, with what was found so far; asked wherever that is all of one place."""
+
+
+def never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,14 @@ def replay_fast(
     found: Found,
     *,
     pause: Pause | None = None,
+    stop: Stop = never,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """All of ``captured`` from where ``found`` stands, through ``versions`` in this process, as fast as it goes."""
+) -> bool:
+    """All of ``captured`` from where ``found`` stands, through ``versions`` in this process, as fast as it goes.
+
+    Whether it came to the end; not where ``stop`` said so.
+    """
     began_s, before_s = clock(), found.seconds
 
     def work(numbered: tuple[int, CapturedBatch]) -> list[Answered]:
@@ -77,9 +87,13 @@ def replay_fast(
     for (number, batch), answers in in_order(numbered, work, threads=plan.lanes):
         _take(found, plan, number, batch, answers, batch.compute_ns, _recorded_runs(versions, plan, batch))
         found.seconds = before_s + clock() - began_s
-        if batch.place is not None and pause is not None:
-            pause(found)
-        progress("replaying requests", found.coverage.requests, plan.limit)
+        progress("replaying requests", found.taken, plan.limit)
+        if batch.place is not None:
+            if pause is not None:
+                pause(found)
+            if stop():
+                return False
+    return True
 
 
 def replay_paced(
@@ -90,12 +104,14 @@ def replay_paced(
     *,
     in_runs: bool,
     pause: Pause | None = None,
+    stop: Stop = never,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
+) -> bool:
     """All of ``captured`` from where ``found`` stands, over ``wire`` at the speed of ``plan``.
 
-    With ``in_runs`` a recorded run is sent at once. Comparing is done in a thread beside the sending.
+    With ``in_runs`` a recorded run is sent at once. Comparing is done in a thread beside the sending. Whether it came
+    to the end; where ``stop`` said so, what had been sent was waited for.
     """
     began_s, before_s = clock(), found.seconds
     waiting: deque[Future[None]] = deque()
@@ -109,14 +125,16 @@ def replay_paced(
     units = _passed_over(_in_order_of_arrival(captured, plan, in_runs=in_runs), found.units)
     number = found.batches
     with ThreadPoolExecutor(1, "replay-compare") as comparing:
-        for answers in _grouped(paced(_limited_units(units, plan.limit, found), wire, plan.speed, clock)):
+        sent = paced(_limited_units(units, plan.limit, found), wire, plan.speed, clock, stop=stop)
+        for answers in _grouped(sent):
             waiting.append(comparing.submit(compare, answers, number))
             number += 1
             while waiting and (waiting[0].done() or len(waiting) > COMPARING):
                 waiting.popleft().result()
-            progress("replaying requests", found.coverage.requests, plan.limit)
+            progress("replaying requests", found.taken, plan.limit)
         while waiting:
             waiting.popleft().result()
+    return not stop()
 
 
 def _answers(versions: Sequence[Version], plan: Plan, number: int, batch: CapturedBatch) -> list[Answered]:

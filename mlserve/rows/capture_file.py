@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlserve.core.digests import canonical_json, digest_bytes, digest_file
 from mlserve.core.dtypes import DType
 from mlserve.core.files import replacing
+from mlserve.core.refs import Stage
 from mlserve.errors import InvalidInput, NotFound, Unsupported
 from mlserve.rows.capture_format import (
     OPEN_SUFFIX,
@@ -210,7 +212,7 @@ class CaptureTable:
         self.unlabelled_rows = 0
         for file in self._files:
             dtypes = tensors_of(file.schema, "input")
-            for batch in file.batches():
+            for batch in map(traffic_in, file.batches()):
                 for raw in rows_of(batch, "input", dtypes, outcomes=self._outcomes):
                     kept = raw if self._outcomes is None else self._labelled(raw)
                     if len(kept["time"]):
@@ -225,6 +227,11 @@ class CaptureTable:
         if is_known.all():
             return kept
         return {name: array[is_known] if len(array) == len(is_known) else array for name, array in kept.items()}
+
+
+def traffic_in(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The requests of ``batch`` that somebody was answered, without those that a version in shadow had beside them."""
+    return batch.filter(pc.not_equal(batch.column("stage"), str(Stage.SHADOW)))
 
 
 def rows_of(

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlserve.compare.pairs import State
 from mlserve.core.digests import canonical_json, digest_bytes
 from mlserve.core.files import replacing
 from mlserve.errors import Conflict, InvalidInput, NotFound
@@ -37,7 +38,7 @@ class Checkpoint:
     listed: Sequence[Listed]
     found: Mapping[str, Any]
 
-    def restored(self, comparison: Callable[[Mapping[str, Any]], Learner]) -> Found:
+    def restored(self, comparison: Callable[[State], Learner]) -> Found:
         return Found.restored(self.found, comparison)
 
 

@@ -105,7 +105,7 @@ def paced(
     """
     sent: dict[int, _Sent] = {}
     number = next_out = 0
-    began_s = clock()
+    began_s = 0.0
     first_ns: int | None = None
 
     def gather(timeout_s: float) -> None:
@@ -127,7 +127,8 @@ def paced(
             sent[number] = _Sent(unit, began_s, None, nothing)
             number += 1
             continue
-        first_ns = unit.due_ns if first_ns is None else first_ns
+        if first_ns is None:
+            first_ns, began_s = unit.due_ns, clock()
         due_s = None if speed is None else began_s + (unit.due_ns - first_ns) / 1e9 / speed
         while due_s is not None and (left_s := due_s - clock()) > 0 and not stop():
             gather(min(left_s, tick_s))

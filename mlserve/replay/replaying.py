@@ -23,7 +23,7 @@ from mlserve.replay.answering import Answered, Version, answer
 from mlserve.replay.findings import Labels
 from mlserve.replay.found import Found, again, first_of, noise_sample
 from mlserve.replay.joining import joined, joined_answers
-from mlserve.replay.ordering import in_order
+from mlserve.replay.ordering import drawn_ahead, in_order
 from mlserve.replay.pacing import Answer, Wire, paced
 from mlserve.replay.runs import Composition, edges_of
 from mlserve.replay.schedule import Source, Unit, merged, units_of
@@ -35,6 +35,9 @@ JOIN_ROWS = 2048
 
 COMPARING = 8
 """So many of those joined batches may wait to be compared; the sending waits beyond that, and is late."""
+
+AHEAD = 1024
+"""So many units are read before they are due."""
 
 Pause = Callable[[Found], None]
 Stop = Callable[[], bool]
@@ -123,9 +126,11 @@ def replay_paced(
             pause(found)
 
     units = _passed_over(_in_order_of_arrival(captured, plan, in_runs=in_runs), found.units)
+    # Reading a block takes milliseconds, in which nothing must be late.
+    ahead = drawn_ahead(_limited_units(units, plan.limit, found), AHEAD)
     number = found.batches
     with ThreadPoolExecutor(1, "replay-compare") as comparing:
-        sent = paced(_limited_units(units, plan.limit, found), wire, plan.speed, clock, stop=stop)
+        sent = paced(ahead, wire, plan.speed, clock, stop=stop)
         for answers in _grouped(sent):
             waiting.append(comparing.submit(compare, answers, number))
             number += 1

@@ -19,7 +19,7 @@ from mlserve.replay.pacing import Done
 from mlserve.replay.schedule import Unit
 from mlserve.runtime.model import OnnxModel, load_model
 from mlserve.runtime.threads import ThreadPlan
-from mlserve.traffic.records import Recorded, Source
+from mlserve.traffic.recorded import Recorded, Source
 from tests.traffic.making import EPOCH_S, captured
 
 

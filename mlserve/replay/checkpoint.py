@@ -11,9 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-
+from mlserve.compare.ladder.packing import pack, unpack
 from mlserve.compare.pairs import State
 from mlserve.core.digests import canonical_json, digest_bytes
 from mlserve.core.files import replacing
@@ -117,22 +115,3 @@ class Pauses:
     def done(self) -> None:
         """There is nothing to go on with any more."""
         self.path.unlink(missing_ok=True)
-
-
-def pack(value: Any) -> bytes:
-    return msgspec.msgpack.encode(value, enc_hook=_from_array)
-
-
-def unpack(content: bytes) -> Any:
-    return msgspec.msgpack.decode(content, ext_hook=_to_array)
-
-
-def _from_array(value: Any) -> Any:
-    array = np.ascontiguousarray(value)
-    parts = [array.dtype.str, list(array.shape), array.tobytes()]
-    return msgspec.msgpack.Ext(1, msgspec.msgpack.encode(parts))
-
-
-def _to_array(code: int, content: memoryview) -> Any:
-    dtype, shape, values = msgspec.msgpack.decode(content)
-    return np.frombuffer(values, np.dtype(dtype)).reshape(shape).copy()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlserve.compare.ladder.packing import pack, unpack
 from mlserve.errors import InvalidInput
 from mlserve.replay.answering import Version, misfits
-from mlserve.replay.checkpoint import pack, unpack
 from mlserve.replay.found import Found
 from mlserve.replay.lanes import Lanes
 from mlserve.replay.replaying import Plan, replay_fast, replay_paced

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import skops.io
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -30,7 +30,7 @@ class Ranker:
 def train(folder: Path, asked: Sequence[Question]) -> list[Ranker]:
     """Train on ``asked``, and write ``champion.skops``, ``better.skops``, ``clicks.skops`` and ``asked.csv``.
 
-    Each says of a row with which probability its document is relevant; ranked by that, a query's rows are its answer.
+    Each gives a row one number; a query's rows in the order of theirs are its answer.
     """
     x = np.concatenate([question.features for question in asked])
     relevant = np.concatenate([question.relevant for question in asked])
@@ -45,7 +45,7 @@ def train(folder: Path, asked: Sequence[Question]) -> list[Ranker]:
 
 def _scaled(names: Sequence[str]) -> Pipeline:
     columns = [NAMES.index(name) for name in names]
-    return make_pipeline(ColumnTransformer([("scaled", StandardScaler(), columns)]), LogisticRegression())
+    return make_pipeline(ColumnTransformer([("scaled", StandardScaler(), columns)]), Ridge())
 
 
 def _clicks(x: np.ndarray) -> np.ndarray:

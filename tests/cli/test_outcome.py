@@ -90,10 +90,9 @@ def test_a_served_model_is_told_its_outcomes_without_another_word_and_judged_on_
     assert any("10 rows of" in note and "no outcome yet" in note for note in judged.document["notes"])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_outcomes_are_posted_to_the_server_that_answered(model: Path, tmp_path: Path, workers: str) -> None:
+def test_outcomes_are_posted_to_whichever_worker(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "capture"
-    words = [str(model), "--grpc-port", "off", "--workers", workers, "--capture", str(folder)]
+    words = [str(model), "--grpc-port", "off", "--workers", "2", "--capture", str(folder)]
     with listening(MLSERVE, tmp_path, *words) as ready:
         url = ready["http"]
         one, _ = asked(url, ROWS[:1])
@@ -121,12 +120,6 @@ def test_outcomes_are_posted_to_the_server_that_answered(model: Path, tmp_path: 
     found = Outcomes.open(folder).labels([one, three], np.array([1, 3]))
     assert found is not None
     assert found.tolist() == [1, 0, None, 1]
-
-
-def test_a_server_without_a_capture_says_so(model: Path, tmp_path: Path) -> None:
-    with listening(MLSERVE, tmp_path, str(model), "--grpc-port", "off") as ready:
-        code, said = refused(ready["http"], {"outcomes": [{"id": "a", "label": 1}]})
-    assert (code, "captures no requests" in said) == (501, True)
 
 
 def test_a_server_with_keys_takes_outcomes_from_who_may_infer(model: Path, tmp_path: Path, run: Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlserve.compare.kinds import as_comparable, is_alike, kind_of
 from mlserve.compare.labels import deciding_output
-from mlserve.compare.ladder.judging import Judged
+from mlserve.compare.ladder.labelled import Labelled
 from mlserve.compare.ladder.scores import score_output
 from mlserve.compare.ladder.truth import labels_of, row_weights
 from mlserve.compare.pairs import Pairs, State
@@ -37,13 +37,13 @@ class Quality:
 
     Scores are the baseline's first float output. A row that has no finite scores on one side counts as wrong for
     accuracy, and is left out elsewhere and counted. Requests may ask for different outputs; the figures are of those
-    outputs that most rows have. All but AUC are exact (``Judged``).
+    outputs that most rows have. All but AUC are exact (``Labelled``).
     """
 
     def __init__(self, cap: int = CAP) -> None:
         self.cap = cap
         self._unknown = 0
-        self._judged: dict[tuple[str, str, int], Judged] = {}
+        self._labelled: dict[tuple[str, str, int], Labelled] = {}
 
     def add(self, pairs: Pairs) -> None:
         if pairs.labels is None:
@@ -55,8 +55,8 @@ class Quality:
             return
         decided, scored = _decided_by(pairs), _scored_by(pairs)
         width = pairs.expected[scored].size // pairs.rows if scored else 0
-        judged = self._judged.setdefault((decided, scored, width), Judged(width, self.cap))
-        judged.rows += int(known.sum())
+        labelled = self._labelled.setdefault((decided, scored, width), Labelled(width, self.cap))
+        labelled.rows += int(known.sum())
         weights, truth = row_weights(pairs)[known], labels[known]
         is_text = truth.dtype.kind not in "biuf"
         if decided and is_text == (kind_of(pairs.expected[decided].dtype) == "text"):
@@ -64,21 +64,21 @@ class Quality:
                 as_comparable(side[decided]).reshape(pairs.rows)[known] == truth
                 for side in (pairs.expected, pairs.actual)
             ]
-            judged.add_decisions(np.asarray(right[0], bool), np.asarray(right[1], bool), weights)
+            labelled.add_decisions(np.asarray(right[0], bool), np.asarray(right[1], bool), weights)
         if scored and is_text:
-            judged.counts["not_numbers"] += len(truth)
+            labelled.counts["not_numbers"] += len(truth)
         elif scored:
             keys = row_keys(text_keys(pairs.request_ids), pairs.rows_each, pairs.first_rows)[known]
             before, after = (
                 side[scored].reshape(pairs.rows, width)[known].astype(np.float64)
                 for side in (pairs.expected, pairs.actual)
             )
-            judged.add_scores(before, after, truth.astype(np.float64), keys, weights)
+            labelled.add_scores(before, after, truth.astype(np.float64), keys, weights)
 
     def merge(self, other: Self) -> None:
         self._unknown += other._unknown
-        for key, judged in other._judged.items():
-            self._judged.setdefault(key, Judged(judged.width, self.cap)).merge(judged)
+        for key, labelled in other._labelled.items():
+            self._labelled.setdefault(key, Labelled(labelled.width, self.cap)).merge(labelled)
 
     def figures(self) -> dict[str, Any]:
         """``quality``, a list; ``calibration`` or None; ``labels``, what was known; and numbers in ``metrics``.
@@ -86,16 +86,16 @@ class Quality:
         A ``difference`` is after - before with its 95 % ``interval`` over paired rows; ``NAME_drop`` of ``metrics`` is
         by how much after is worse, whichever direction that is.
         """
-        known = sum(judged.rows for judged in self._judged.values())
+        known = sum(labelled.rows for labelled in self._labelled.values())
         labels: dict[str, Any] = {"known": known, "unknown": self._unknown}
-        if not self._judged:
+        if not self._labelled:
             return {"quality": [], "calibration": None, "labels": labels, "metrics": {}}
-        key = max(self._judged, key=lambda one: (self._judged[one].rows, one))
-        judged = self._judged[key]
-        labels["not_finite"] = {side: judged.counts[f"not_finite_{side}"] for side in ("before", "after")}
+        key = max(self._labelled, key=lambda one: (self._labelled[one].rows, one))
+        labelled = self._labelled[key]
+        labels["not_finite"] = {side: labelled.counts[f"not_finite_{side}"] for side in ("before", "after")}
         entries: list[dict[str, Any]] = []
         metrics: dict[str, float] = {}
-        for name, before, after, interval, rows in _measured(judged, has_label_output=bool(key[0])):
+        for name, before, after, interval, rows in _measured(labelled, has_label_output=bool(key[0])):
             is_higher_better = name in _HIGHER
             entries.append(
                 {
@@ -110,16 +110,16 @@ class Quality:
             )
             drop = before - after if is_higher_better else after - before
             metrics |= {name: after, f"{name}_before": before, f"{name}_drop": drop}
-        calibration = judged.calibration.bins() if "ece" in metrics else None
+        calibration = labelled.calibration.bins() if "ece" in metrics else None
         return {"quality": entries, "calibration": calibration, "labels": labels, "metrics": metrics}
 
     def state(self) -> State:
         return {
             "cap": self.cap,
             "unknown": self._unknown,
-            "judged": [
-                {"decided": decided, "scored": scored, "sums": judged.state()}
-                for (decided, scored, _), judged in self._judged.items()
+            "labelled": [
+                {"decided": decided, "scored": scored, "sums": labelled.state()}
+                for (decided, scored, _), labelled in self._labelled.items()
             ],
         }
 
@@ -127,9 +127,9 @@ class Quality:
     def from_state(cls, state: State) -> Self:
         rung = cls(state["cap"])
         rung._unknown = state["unknown"]
-        for one in state["judged"]:
-            judged = Judged.from_state(one["sums"])
-            rung._judged[one["decided"], one["scored"], judged.width] = judged
+        for one in state["labelled"]:
+            labelled = Labelled.from_state(one["sums"])
+            rung._labelled[one["decided"], one["scored"], labelled.width] = labelled
         return rung
 
 
@@ -150,26 +150,26 @@ def _scored_by(pairs: Pairs) -> str:
     return name if name and name in pairs.actual and is_alike(pairs.expected[name], pairs.actual[name]) else ""
 
 
-def _measured(judged: Judged, *, has_label_output: bool) -> Iterator[_Measured]:
+def _measured(labelled: Labelled, *, has_label_output: bool) -> Iterator[_Measured]:
     """Name, before, after, interval and rows of each metric that applies."""
-    counts, means = judged.counts, judged.means
-    are_classes = judged.width > 0 and not counts["not_classes"] and not counts["not_numbers"]
+    counts, means = labelled.counts, labelled.means
+    are_classes = labelled.width > 0 and not counts["not_classes"] and not counts["not_numbers"]
     are_probabilities = are_classes and not counts["not_probabilities"]
     decisions = means["decided"]
-    if not decisions.rows and are_classes and (judged.width > 1 or are_probabilities):
+    if not decisions.rows and are_classes and (labelled.width > 1 or are_probabilities):
         decisions = means["score_decided"]
     if decisions.rows:
         yield "accuracy", decisions.before, decisions.after, decisions.share_interval(), decisions.rows
-    if judged.width <= 2 and not counts["not_binary"] and judged.positives.seen and judged.negatives.seen:
-        positives, negatives = _side(judged.positives), _side(judged.negatives)
+    if labelled.width <= 2 and not counts["not_binary"] and labelled.positives.seen and labelled.negatives.seen:
+        positives, negatives = _side(labelled.positives), _side(labelled.negatives)
         auc = paired_auc(positives, negatives)
         yield "auc", auc.before, auc.after, auc.interval, len(positives.weights) + len(negatives.weights)
     if are_probabilities and means["log_loss"].rows:
         for name in ("log_loss", "brier"):
             yield name, means[name].before, means[name].after, means[name].interval(), means[name].rows
-        calibration = judged.calibration
+        calibration = labelled.calibration
         yield "ece", *calibration.errors, calibration.interval(), calibration.rows
-    if judged.width == 1 and not has_label_output and counts["not_binary"] and means["squared"].rows:
+    if labelled.width == 1 and not has_label_output and counts["not_binary"] and means["squared"].rows:
         squared, absolute = means["squared"], means["absolute"]
         yield "rmse", sqrt(squared.before), sqrt(squared.after), squared.root_interval(), squared.rows
         yield "mae", absolute.before, absolute.after, absolute.interval(), absolute.rows

@@ -50,7 +50,7 @@ def requests_of(
             return
 
 
-def json_body(arrays: Arrays, dtypes: Mapping[str, DType]) -> bytes:
+def json_body(arrays: Arrays, dtypes: Mapping[str, DType], request_id: str | None = None) -> bytes:
     """The request as JSON, data flat; floats as short as they can be, NaN and Infinity as those bare tokens.
 
     >>> json_body({"x": np.array([[0.1]], np.float32)}, {"x": DType.FLOAT32})
@@ -60,14 +60,15 @@ def json_body(arrays: Arrays, dtypes: Mapping[str, DType]) -> bytes:
         {"name": name, "shape": list(array.shape), "datatype": dtypes[name].served, "data": _flat(array)}
         for name, array in arrays.items()
     ]
+    body = _named(request_id) | {"inputs": tensors}
     if all(_is_finite(tensor["data"]) for tensor in tensors):
-        return orjson.dumps({"inputs": tensors}, option=orjson.OPT_SERIALIZE_NUMPY)
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     for tensor in tensors:
         tensor["data"] = np.asarray(tensor["data"]).tolist()
-    return json.dumps({"inputs": tensors}).encode()
+    return json.dumps(body).encode()
 
 
-def binary_body(arrays: Arrays, dtypes: Mapping[str, DType]) -> tuple[bytes, int]:
+def binary_body(arrays: Arrays, dtypes: Mapping[str, DType], request_id: str | None = None) -> tuple[bytes, int]:
     """The request with binary tensors, all outputs binary too; and how much of it is JSON."""
     blobs = {name: blob_of(array) for name, array in arrays.items()}
     tensors = [
@@ -79,8 +80,12 @@ def binary_body(arrays: Arrays, dtypes: Mapping[str, DType]) -> tuple[bytes, int
         }
         for name, array in arrays.items()
     ]
-    head = orjson.dumps({"parameters": {"binary_data_output": True}, "inputs": tensors})
+    head = orjson.dumps(_named(request_id) | {"parameters": {"binary_data_output": True}, "inputs": tensors})
     return head + b"".join(blobs.values()), len(head)
+
+
+def _named(request_id: str | None) -> dict[str, Any]:
+    return {} if request_id is None else {"id": request_id}
 
 
 def blob_of(array: np.ndarray[Any, Any]) -> bytes:

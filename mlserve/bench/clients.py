@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from mlserve.bench.messages import OK, Message, is_right, learned, received
+from mlserve.bench.messages import OK, Message, Received, is_right, learned, received
 from mlserve.bench.outcomes import LOST, WRONG
 from mlserve.errors import Unavailable
 
@@ -27,10 +27,12 @@ class Client:
     """One client. ``message`` is under way, or None; ``due_s`` is when it was due, or sent.
 
     ``sock`` None is one whose server has hung up; it may be connected again from ``retry_s`` on. Where several share a
-    connection, ``verdict`` is what became of the message.
+    connection, ``verdict`` is what became of the message. ``reply`` is the last one to a message of unknown ending.
     """
 
-    __slots__ = ("due_s", "held", "message", "number", "recv_into", "retry_s", "send", "sock", "unsent", "verdict")
+    __slots__ = (
+        *("due_s", "held", "message", "number", "recv_into", "reply", "retry_s", "send", "sock", "unsent", "verdict"),
+    )
 
     recv_into: Callable[[bytearray], int]
     send: Callable[[bytes | memoryview], int]
@@ -43,6 +45,7 @@ class Client:
         self.held = bytearray()
         self.unsent: memoryview | None = None
         self.verdict: str | None = None
+        self.reply: Received | None = None
         self.sock: socket.socket | None = None
 
 
@@ -157,6 +160,8 @@ class Clients:
             return None
         client.held.clear()
         client.message = None
+        if ending is None:
+            client.reply = reply
         if reply.status != 200:
             return f"status {reply.status}"
         return RIGHT if ending is None or is_right(ending, reply) else WRONG

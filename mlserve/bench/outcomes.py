@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from mlserve.bench.latencies import Latencies
+from mlserve.stats.latencies import Latencies
 
 LOST = "connection lost"
 REFUSED = "connection refused"

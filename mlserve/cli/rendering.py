@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+_VERDICTS = {"✓": "green", "✗": "red"}
+
 
 def cell(value: Any) -> str:
     """One value as a person reads it: ``-`` for nothing, six significant digits, times in UTC to the second.
@@ -58,14 +60,14 @@ def plain_record(fields: Mapping[str, Any]) -> str:
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], file: TextIO) -> None:
-    """The same table for a terminal: bold headings, long cells folded to the width of the window."""
+    """The same table for a terminal: bold headings, verdicts in colour, long cells folded to the width."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*(_heading(column) for column in columns), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+        table.add_row(*(Text(text, style=_VERDICTS.get(text[:1], "")) for text in map(cell, row)))
     Console(file=file).print(table)
 
 

@@ -66,6 +66,11 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     capture_max_bytes: Positive | None = None
     capture_ring_bytes: Positive = 64 << 20
     capture_sync: Literal["none", "interval", "batch"] = "interval"
+    shadow_ring_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 64 << 20
+    shadow_threads: Positive = 1
+    shadow_device: Device = "cpu"
+    shadow_answers: bool = True
+    shadow_evidence_s: Annotated[float, msgspec.Meta(gt=0)] = 900.0
     max_body_bytes: Positive = 256 << 20
     max_json_bytes: Positive = 32 << 20
     max_grpc_message_bytes: Positive | None = None

@@ -240,6 +240,35 @@ class Capture(_Record):
 
 
 @dataclass(frozen=True, slots=True)
+class DriftProfile(_Record):
+    """The profile of a model's bytes (``digest``): the stored file ``profile_digest``, learned from ``data_digest``."""
+
+    id: int
+    digest: str
+    profile_digest: str
+    data_digest: str
+    fitted_at: datetime
+    fitted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRun(_Record):
+    """One drift check of a window against a profile, and what it found, as ``document``."""
+
+    id: int
+    run_key: str
+    profile_id: int
+    window_digest: str
+    window_start: datetime | None
+    window_end: datetime | None
+    rows: int
+    verdict: str
+    document: Mapping[str, Any]
+    ran_at: datetime
+    ran_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Revisions(_Record):
     """The schema's revision before and after a call (None: no schema), and the one this code needs."""
 

@@ -4,6 +4,7 @@
        └────< stages ─ model_versions                         stage_history: append-only, one row a generation
     evidence (by digest)   policies (append-only)   registry_epoch (one row)
     serving_instances ─< serving_loads, serving_failures        captures (where servers keep traffic)
+    drift_profiles (by digest) ─ drift_states, ─< drift_runs       leases (who may do what now)
 
 Triggers of the migrations keep versions immutable but for state and note (a missing data URI, parent or golden may be
 filled in once), and history, policies, evidence and files append-only. Whoever rebuilds such a table in a later
@@ -37,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision of the schema that this code knows, oldest first; it works with the last one only."""
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "mlserve_alembic_version"
@@ -302,4 +303,56 @@ captures = Table(
     _column("host", String(255), primary_key=True),
     _column("folder", String(1024), primary_key=True),
     _column("reported_at", UtcDateTime),
+)
+
+drift_profiles = Table(
+    "drift_profiles",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _digest("digest"),
+    Column("profile_digest", String(71), ForeignKey("blobs.digest", ondelete="RESTRICT"), nullable=False, index=True),
+    _column("data_digest", Text),
+    _column("fitted_at", UtcDateTime),
+    _column("fitted_by", Text),
+    UniqueConstraint("digest", "profile_digest"),
+    Index(None, "digest", "fitted_at"),
+)
+
+drift_states = Table(
+    "drift_states",
+    metadata,
+    _column("profile_id", Id, ForeignKey("drift_profiles.id", ondelete="RESTRICT"), primary_key=True),
+    _column("revision", BigInteger),
+    _column("streams", Json),
+    _column("watermark", UtcDateTime, nullable=True),
+    _column("updated_at", UtcDateTime),
+)
+
+drift_runs = Table(
+    "drift_runs",
+    metadata,
+    _column("id", Id, primary_key=True),
+    _digest("run_key", unique=True),
+    _column("profile_id", Id, ForeignKey("drift_profiles.id", ondelete="RESTRICT")),
+    _digest("window_digest"),
+    _column("window_start", UtcDateTime, nullable=True),
+    _column("window_end", UtcDateTime, nullable=True),
+    _column("rows", BigInteger),
+    _column("verdict", String(16)),
+    _column("document", Json),
+    _column("ran_at", UtcDateTime),
+    _column("ran_by", Text),
+    CheckConstraint(
+        "verdict IN ('ok', 'warn', 'critical', 'performance', 'insufficient', 'stale')", name="verdict_known"
+    ),
+    Index(None, "profile_id", "ran_at"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    _column("name", String(255), primary_key=True),
+    _column("holder", Text),
+    _column("token", BigInteger),
+    _column("expires_at", UtcDateTime),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import log10
+
+from mlserve.report.svg import picture, text
 
 WIDTH = 520
 LABEL_WIDTH = 120
@@ -41,11 +42,11 @@ def bars(items: Sequence[Bar], title: str, *, label_width: int = LABEL_WIDTH, in
         length = max(item.value, 0.0) / longest * room
         kind = row % 2 if in_pairs else 1
         parts += [
-            _text(label_width - 8, top + 17, item.label, anchor="end"),
+            text(label_width - 8, top + 17, item.label, anchor="end"),
             f'<rect class="bar-{kind}" x="{label_width}" y="{top + 5}" width="{length:.1f}" height="16" rx="2"/>',
-            _text(label_width + length + 6, top + 17, item.shown),
+            text(label_width + length + 6, top + 17, item.shown),
         ]
-    return _svg(parts, len(items) * ROW_HEIGHT, title)
+    return picture(parts, WIDTH, len(items) * ROW_HEIGHT, title)
 
 
 def interval(low: float, high: float, point: float, limit: float, title: str) -> str:
@@ -65,17 +66,17 @@ def interval(low: float, high: float, point: float, limit: float, title: str) ->
         x = place(value)
         parts += [
             f'<line class="mark" x1="{x:.1f}" y1="20" x2="{x:.1f}" y2="48"/>',
-            _text(x, 62, name, anchor="middle"),
+            text(x, 62, name, anchor="middle"),
         ]
     parts += [
         f'<line class="interval" x1="{place(low):.1f}" y1="34" x2="{place(high):.1f}" y2="34"/>',
         f'<circle class="point" cx="{place(point):.1f}" cy="34" r="5"/>',
-        _text(place(point), 14, f"{point:.4g}", anchor="middle"),
+        text(place(point), 14, f"{point:.4g}", anchor="middle"),
     ]
-    return _svg(parts, 68, title)
+    return picture(parts, WIDTH, 68, title)
 
 
-def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "ms") -> str:
+def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "ms", *, width: int = WIDTH) -> str:
     """Distribution functions: values to the right on a logarithmic axis, the share that is worse downwards likewise.
 
     >>> distribution([("a", [(1.0, 0.5), (2.0, 1.0)])], "latency").count("<polyline")
@@ -83,10 +84,10 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
     """
     values = [value for _, curve in curves for value, _ in curve if value > 0]
     if not values:
-        return _svg([_text(10, 20, "nothing was answered")], 30, title)
+        return picture([text(10, 20, "nothing was answered")], width, 30, title)
     low, high = log10(min(values)), log10(max(values))
     span = (high - low) or 1.0
-    left, right, top, bottom = 56.0, WIDTH - 20.0, 10.0, 230.0
+    left, right, top, bottom = 56.0, width - 20.0, 10.0, 230.0
 
     def across(value: float) -> float:
         return left + (log10(value) - low) / span * (right - left)
@@ -98,9 +99,9 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
     for share, name in ((0.0, "0"), (0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")):
         y = down(share)
         parts.append(f'<line class="grid" x1="{left:.0f}" y1="{y:.1f}" x2="{right:.0f}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 6, y + 4, name, anchor="end"))
+        parts.append(text(left - 6, y + 4, name, anchor="end"))
     for value, anchor in ((10**low, "start"), (10 ** ((low + high) / 2), "middle"), (10**high, "end")):
-        parts.append(_text(across(value), bottom + 18, f"{value:.3g} {unit}", anchor=anchor))
+        parts.append(text(across(value), bottom + 18, f"{value:.3g} {unit}", anchor=anchor))
     for number, (name, curve) in enumerate(curves):
         line = " ".join(f"{across(value):.1f},{down(share):.1f}" for value, share in curve if value > 0)
         colour = f"curve-{number % _CURVE_COLOURS}"
@@ -108,9 +109,9 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
         parts += [
             f'<polyline class="curve {colour}" points="{line}"/>',
             f'<line class="curve {colour}" x1="{left:.0f}" y1="{y:.0f}" x2="{left + 24:.0f}" y2="{y:.0f}"/>',
-            _text(left + 32, y + 4, name),
+            text(left + 32, y + 4, name),
         ]
-    return _svg(parts, int(bottom + 46 + len(curves) * 18), title)
+    return picture(parts, width, int(bottom + 46 + len(curves) * 18), title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +138,18 @@ def plane(spots: Sequence[Spot], title: str, *, x: str, y: str, limit: float | N
         down = (spot.y - low) / (high - low) * (bottom - top)
         return left + (spot.x - first) / (last - first) * (right - left), bottom - down
 
-    parts = [_text(left, 12, y), _text(right, bottom + 34, x, anchor="end")]
+    parts = [text(left, 12, y), text(right, bottom + 34, x, anchor="end")]
     for share in (0.0, 0.5, 1.0):
         height, across = bottom - share * (bottom - top), left + share * (right - left)
         parts += [
             f'<line class="grid" x1="{left:.0f}" y1="{height:.1f}" x2="{right:.0f}" y2="{height:.1f}"/>',
-            _text(left - 6, height + 4, f"{low + share * (high - low):.2g}", anchor="end"),
-            _text(across, bottom + 18, f"{first + share * (last - first):.3g}", anchor="middle"),
+            text(left - 6, height + 4, f"{low + share * (high - low):.2g}", anchor="end"),
+            text(across, bottom + 18, f"{first + share * (last - first):.3g}", anchor="middle"),
         ]
     if limit is not None:
         height = place(Spot("", first, limit))[1]
         parts.append(f'<line class="mark" x1="{left:.0f}" y1="{height:.1f}" x2="{right:.0f}" y2="{height:.1f}"/>')
-        parts.append(_text(right + 6, height + 4, f"limit {limit:g}"))
+        parts.append(text(right + 6, height + 4, f"limit {limit:g}"))
     taken: list[tuple[float, float]] = []
     for spot in spots:
         across, height = place(spot)
@@ -157,8 +158,8 @@ def plane(spots: Sequence[Spot], title: str, *, x: str, y: str, limit: float | N
         while any(abs(height - other) < 14 and abs(across - there) < 90 for there, other in taken):
             height -= 14
         taken.append((across, height))
-        parts.append(_text(across + 9, height - 4, spot.name))
-    return _svg(parts, int(bottom + 42), title)
+        parts.append(text(across + 9, height - 4, spot.name))
+    return picture(parts, WIDTH, int(bottom + 42), title)
 
 
 def _spread(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
@@ -166,14 +167,3 @@ def _spread(values: Sequence[float], floor: float | None = None) -> tuple[float,
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.08 * ((high - low) or abs(high) or 1.0)
     return floor if floor is not None and low >= floor else low - room, high + room
-
-
-def _svg(parts: Sequence[str], height: int, title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
-    )
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

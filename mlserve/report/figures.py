@@ -41,6 +41,22 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def share(value: float | None) -> str:
+    """A share of 1 in percent; what is not all does not read as all, and what is not nothing not as nothing.
+
+    >>> share(1.0), share(0.985), share(0.999996), share(0.0000012), share(None)
+    ('100 %', '98.5 %', '99.9996 %', '0.0001 %', '–')
+    """
+    if value is None:
+        return "–"
+    percent = 100 * value
+    for digits in range(2, 8):
+        shown = f"{percent:.{digits}f}"
+        if value in (0, 1) or float(shown) not in (0.0, 100.0):
+            break
+    return f"{shown.rstrip('0').rstrip('.')} %"
+
+
 def size(size_bytes: float) -> str:
     """Bytes in the unit that fits.
 

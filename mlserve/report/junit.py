@@ -42,6 +42,8 @@ def render_junit(suite: str, cases: Sequence[JunitCase]) -> bytes:
             ET.SubElement(entry, "failure", {"message": _text(case.detail)}).text = _text(case.detail)
         elif case.outcome == "skipped":
             ET.SubElement(entry, "skipped", {"message": _text(case.detail)})
+        elif case.detail:
+            ET.SubElement(entry, "system-out").text = _text(case.detail)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, log10
+from math import ceil, floor, log10
 
 Curve = Sequence[tuple[float, float]]
 """Values, ascending, each with the share that stays within it."""
 
+LEVELS = "▁▂▃▄▅▆▇█"
 MARKS = "●○▲△■□◆◇"
 _SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 
@@ -37,6 +38,18 @@ def sketch(curves: Sequence[tuple[str, Curve]], *, width: int = 64, unit: str = 
     lines.append("        " + first + last.rjust(max(width + len(unit) + 1 - len(first), len(last) + 1)))
     lines += [f"        {MARKS[number % len(MARKS)]} {name}" for number, (name, _) in enumerate(curves)]
     return lines
+
+
+def sparkline(heights: Sequence[float], highest: float | None = None) -> str:
+    """Heights as a row of blocks, the lowest for nothing; the tallest is ``highest``, or the largest of them.
+
+    >>> sparkline([0, 1, 2, 4])
+    '▁▃▅█'
+    """
+    top = max(heights, default=0.0) if highest is None else highest
+    above = LEVELS[1:]
+    steps = [min(len(above), ceil(height / top * len(above) - 1e-9)) if top > 0 else 0 for height in heights]
+    return "".join(LEVELS[max(0, step)] for step in steps)
 
 
 def _value_at(curve: Curve, share: float) -> float | None:

@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlserve.core.digests import canonical_json, digest_bytes, digest_file
 from mlserve.core.dtypes import DType
 from mlserve.core.files import replacing
+from mlserve.core.refs import Stage
 from mlserve.errors import InvalidInput, NotFound, Unsupported
 from mlserve.rows.capture_format import (
     OPEN_SUFFIX,
@@ -107,13 +109,16 @@ class CaptureFile:
     is_sealed: bool = False
     damaged_bytes: int = 0
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The record batches, in the order they were written, one in memory at a time."""
+    def batches(self, *, limit_bytes: int | None = None, group: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The record batches, in the order they were written, one in memory at a time.
+
+        Of a segment, those in its first ``limit_bytes``; of a Parquet file, those of one row ``group``.
+        """
         if self.path.name.endswith(PARQUET_SUFFIX):
-            yield from self._from_parquet()
+            yield from self._from_parquet(group)
             return
         with self.path.open("rb") as file:
-            frames = Frames(file)
+            frames = Frames(file, limit_bytes=limit_bytes)
             self.is_sealed = False
             for frame in frames:
                 if frame.kind == Kind.ROWS:
@@ -123,10 +128,11 @@ class CaptureFile:
                 self.is_sealed = frame.kind == Kind.END
             self.damaged_bytes = self.path.stat().st_size - frames.end if not self.is_sealed else 0
 
-    def _from_parquet(self) -> Iterator[pa.RecordBatch]:
+    def _from_parquet(self, group: int | None) -> Iterator[pa.RecordBatch]:
         self.is_sealed = True
         with _reading(self.path), pq.ParquetFile(self.path, pre_buffer=False) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS, use_threads=False):
+            groups = range(file.num_row_groups) if group is None else [group]
+            for batch in file.iter_batches(_PARQUET_ROWS, row_groups=groups, use_threads=False):
                 # A row group's own metadata of fields is not read back.
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
@@ -206,7 +212,7 @@ class CaptureTable:
         self.unlabelled_rows = 0
         for file in self._files:
             dtypes = tensors_of(file.schema, "input")
-            for batch in file.batches():
+            for batch in map(traffic_in, file.batches()):
                 for raw in rows_of(batch, "input", dtypes, outcomes=self._outcomes):
                     kept = raw if self._outcomes is None else self._labelled(raw)
                     if len(kept["time"]):
@@ -221,6 +227,11 @@ class CaptureTable:
         if is_known.all():
             return kept
         return {name: array[is_known] if len(array) == len(is_known) else array for name, array in kept.items()}
+
+
+def traffic_in(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The requests of ``batch`` that somebody was answered, without those that a version in shadow had beside them."""
+    return batch.filter(pc.not_equal(batch.column("stage"), str(Stage.SHADOW)))
 
 
 def rows_of(
@@ -239,7 +250,7 @@ def rows_of(
     times = moments.to_numpy(zero_copy_only=False)
     keys = np.array(batch.column("unit_key_hash").to_pylist(), object)
     firsts = _numbers(batch.column("first_row"))
-    parts = {name: _Tensors(batch, role, name, dtype) for name, dtype in dtypes.items()}
+    parts = {name: TensorColumn(batch, role, name, dtype) for name, dtype in dtypes.items()}
     present, is_in_rows = np.ones((2, batch.num_rows), bool)
     cuts = np.zeros(batch.num_rows - 1, bool)
     for part in parts.values():
@@ -269,8 +280,8 @@ def rows_of(
         yield arrays | of_rows
 
 
-class _Tensors:
-    """One tensor of every request of a batch; ``dims`` are the shapes, -1 beyond the ``ranks``."""
+class TensorColumn:
+    """One tensor of every request of a batch: who has it, the ``ranks`` of its shapes, and ``dims``, -1 beyond them."""
 
     def __init__(self, batch: pa.RecordBatch, role: str, name: str, dtype: DType) -> None:
         lists, shapes = batch.column(f"{role}.{name}"), batch.column(f"{role}_shape.{name}")
@@ -314,7 +325,7 @@ def from_row(batch: pa.RecordBatch, at: int, schema: pa.Schema) -> dict[str, Any
     one = batch.slice(at, 1)
     for role in ("input", "output"):
         row[f"{role}s"] = {
-            name: tensors.one(0).tolist() if (tensors := _Tensors(one, role, name, dtype)).present[0] else None
+            name: tensors.one(0).tolist() if (tensors := TensorColumn(one, role, name, dtype)).present[0] else None
             for name, dtype in tensors_of(schema, role).items()
         }
     return row

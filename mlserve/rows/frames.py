@@ -84,17 +84,21 @@ class Frames:
     """The frames of a file, in order, up to its end or the first that is not whole; one is in memory at a time.
 
     ``end`` is where the last whole frame so far ends, ``number`` how many there are up to there; what lies behind was
-    never finished, or was damaged. Who has read some of them before gives both, and gets those that came since.
+    never finished, or was damaged. Who has read some of them before gives both, and gets those that came since. With
+    ``limit_bytes`` the file ends there, however much it has grown.
     """
 
-    def __init__(self, file: BinaryIO, end: int = 0, number: int = 0) -> None:
+    def __init__(self, file: BinaryIO, end: int = 0, number: int = 0, *, limit_bytes: int | None = None) -> None:
         self._file = file
         self._from = end, number
+        self._limit_bytes = limit_bytes
         self.end = end
         self.number = number
 
     def __iter__(self) -> Iterator[Frame]:
         size = self._file.seek(0, os.SEEK_END)  # what comes while it is read waits for the next time
+        if self._limit_bytes is not None:
+            size = min(size, self._limit_bytes)
         self.end, self.number = self._from
         self._file.seek(self.end)
         while (found := self._next(self.number, size)) is not None:

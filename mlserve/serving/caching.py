@@ -156,6 +156,10 @@ class Sharing:
             shelf.account.note_cache_miss(lookup_ns)
         return self._run(loaded, shelf, key, request, deliver, enqueue)
 
+    def follow(self, on_shared: OnShared | None) -> None:
+        """Have ``on_shared`` called for requests that come from now on, in place of what was."""
+        self._on_shared = on_shared
+
     def _told(self, loaded: Loaded, request: InferRequest, deliver: Deliver) -> Deliver:
         """``deliver``, after which ``on_shared`` is called where there is one."""
         on_shared = self._on_shared

@@ -35,6 +35,10 @@ class Delivering:
         self._retry = retry
         self._on_answered = on_answered
 
+    def follow(self, on_answered: OnAnswered | None) -> None:
+        """Have ``on_answered`` called from now on, in place of what was."""
+        self._on_answered = on_answered
+
     def deliver(self, loaded: Loaded, runs: Sequence[Run]) -> None:
         """Hand over what came of ``runs``."""
         account = self._accounts.of(loaded.name, loaded.version)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mlserve.core.refs import Stage, did_you_mean
 from mlserve.errors import NotFound
 from mlserve.serving.entries import Entry, Failure, no_stage
 from mlserve.serving.loaded import Loaded
 from mlserve.serving.loading import Wanted
-from mlserve.serving.seam import InferRequest, ModelStatus
+from mlserve.serving.seam import InferRequest, ModelState, ModelStatus
 
 
 class Directory:
@@ -19,6 +19,7 @@ class Directory:
         self._entries: dict[str, Entry] = {}
         self._awaited: set[str] = set()
         self._has_applied = False
+        self.elsewhere: Callable[[], Iterable[ModelStatus]] = tuple
         self.wait_for(names)
 
     def wait_for(self, names: Iterable[str]) -> None:
@@ -115,8 +116,25 @@ class Directory:
         ]
 
     def statuses(self) -> list[ModelStatus]:
-        """A line for every version loaded, loading or failed, and for names without any; by name and version."""
-        return [line for name, entry in sorted(self._entries.items()) for line in entry.statuses(name)]
+        """A line for every version loaded, loading or failed, and for names without any; by name and version.
+
+        ``elsewhere`` says how versions fare that other processes have too, or alone; those answer nobody.
+        """
+        lines = [line for name, entry in sorted(self._entries.items()) for line in entry.statuses(name)]
+        others = {(line.name, line.version): line for line in self.elsewhere()}
+        if not others:
+            return lines
+        for at, line in enumerate(lines):
+            other = others.pop((line.name, line.version), None)
+            if other is not None and other.state is ModelState.UNAVAILABLE and not line.reason:
+                lines[at] = ModelStatus(line.name, line.version, line.state, other.reason)
+        lines += [
+            ModelStatus(line.name, line.version, ModelState.UNAVAILABLE, "in shadow, and answers nobody")
+            if line.state is ModelState.READY
+            else line
+            for line in others.values()
+        ]
+        return sorted(lines, key=lambda line: (line.name, int(line.version or 0)))
 
     def is_retry_due(self, now_s: float) -> bool:
         """Whether a version that could not be loaded should be tried again although nothing has changed."""

@@ -10,10 +10,11 @@ a tick. Decisions are made in ``batching``, ``holding`` and ``admission``.
 
 from __future__ import annotations
 
+import logging
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 from mlserve.core.slo import Slo
 from mlserve.errors import MlserveError, Unavailable, Unsupported
@@ -29,6 +30,10 @@ from mlserve.serving.queueing import Queueing
 from mlserve.serving.repository import Repository
 from mlserve.serving.seam import Answer, Deliver, InferRequest, ModelStatus, ModelView, Ticket
 from mlserve.serving.tallies import ModelStatistics
+
+log = logging.getLogger(__name__)
+
+Told = ParamSpec("Told")
 
 
 class OnDemand(Protocol):
@@ -84,7 +89,7 @@ class BatchingEngine:
         self._is_plain = timeout_s is None and slo is None and self._sharing is None
         paces = self._paces = None if slo is None else Paces(slo, self._accounts, lanes)
         ticks = None if paces is None else paces.ticks
-        delivering = Delivering(self._accounts, self._retry, on_answered)
+        delivering = self._delivering = Delivering(self._accounts, self._retry, on_answered)
         self._dispatch = Dispatch(
             lanes,
             loop,
@@ -106,6 +111,12 @@ class BatchingEngine:
             paces=paces,
         )
         self._is_draining = False
+
+    def follow(self, followers: Sequence[tuple[OnAnswered, OnShared]]) -> None:
+        """Have all of ``followers`` told of what is answered from now on, in this order, and nobody else."""
+        self._delivering.follow(_each([on_answered for on_answered, _ in followers]))
+        if self._sharing is not None:
+            self._sharing.follow(_each([on_shared for _, on_shared in followers]))
 
     def infer(self, request: InferRequest, deliver: Deliver) -> Ticket:
         """Admit ``request``; see ``seam.Engine.infer``."""
@@ -224,3 +235,18 @@ class BatchingEngine:
 
     def _retry(self, loaded: Loaded, waiting: Waiting) -> bool:
         return self._queueing.retry(loaded, waiting)
+
+
+def _each(followers: Sequence[Callable[Told, None]]) -> Callable[Told, None] | None:
+    """One that calls all of ``followers``; None of none. What one raises keeps it from no other."""
+    if len(followers) < 2:
+        return followers[0] if followers else None
+
+    def call_each(*told: Told.args, **named: Told.kwargs) -> None:
+        for follower in followers:
+            try:
+                follower(*told, **named)
+            except Exception:
+                log.exception("what follows an answer went wrong")
+
+    return call_each

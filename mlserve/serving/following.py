@@ -16,13 +16,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlserve.core.refs import Stage
 from mlserve.errors import Conflict, MlserveError, NotFound, Unsupported
 from mlserve.serving.events import Emit
 from mlserve.serving.loading import Fetched, Wanted
 from mlserve.serving.repository import Repository
+
+if TYPE_CHECKING:
+    from mlserve.serving.shadow.shadows import Shadows
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,9 @@ class Upstream(Protocol):
         Raises Unavailable.
         """
 
+    def record(self, digest: str, kind: str, figures: Mapping[str, Any], data_digest: str) -> None:
+        """Keep ``figures`` as evidence of the model ``digest``, measured here and now. Raises Unavailable."""
+
 
 def wanted_of(placements: Iterable[Placement], upstream: Upstream) -> list[Wanted]:
     """One entry a version, with all the stages it holds."""
@@ -99,7 +105,7 @@ class Follower:
 
     ``fixed`` are versions that no registry knows: files given on the command line. ``names`` None is every model, those
     that come later too; what is in production at start is then what readiness waits for. ``load`` and ``unload`` are
-    ``seam.Engine``'s.
+    ``seam.Engine``'s. With ``shadows``, what stands in stage ``shadow`` is run beside production.
     """
 
     def __init__(
@@ -112,8 +118,10 @@ class Follower:
         executor: Executor | None = None,
         poll_s: float = 1.0,
         on_event: Emit,
+        shadows: Shadows | None = None,
     ) -> None:
         self._repository = repository
+        self._shadows = shadows
         self._fixed = list(fixed)
         self._upstream = None if names is not None and not names else upstream
         self._names = names
@@ -123,6 +131,7 @@ class Follower:
         self._epoch: int | None = None
         self._placements: list[Placement] = []
         self._is_reachable = True
+        self._is_started = False
 
     async def start(self) -> None:
         """Load everything that stands somewhere now.
@@ -140,6 +149,8 @@ class Follower:
         for failure in self._repository.failures:
             if Stage.PRODUCTION in failure.wanted.stages:
                 raise failure.error
+        self._is_started = True
+        self.look_again()
         self._repository.has_changed.clear()
         await self._report("ready")
 
@@ -213,13 +224,31 @@ class Follower:
             except (NotFound, Conflict):
                 self._repository.forget(one.name, one.version)
 
+    def look_again(self) -> None:
+        """Aim at what was last read: what a version waited for may have come."""
+        if self._shadows is not None and self._is_started:
+            self._shadows.aim(self._placements)
+            self._aim()
+            self._repository.has_changed.set()
+
     def _aim(self) -> None:
         followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)
-        self._repository.aim([*self._fixed, *followed])
+        self._repository.aim([*self._fixed, *(one for one in followed if self._may_load(one))])
+        if self._shadows is not None and self._is_started:
+            self._shadows.aim(self._placements)
+
+    def _may_load(self, wanted: Wanted) -> bool:
+        """What stands in ``shadow`` alone comes after production, and after its own process."""
+        shadows = self._shadows
+        if shadows is None or wanted.stages != (str(Stage.SHADOW),):
+            return True
+        return self._is_started and shadows.may_load(wanted.name, wanted.version, wanted.digest)
 
     async def _tell_change(self, upstream: Upstream) -> None:
         await self._repository.has_changed.wait()
         self._repository.has_changed.clear()
+        if self._shadows is not None:
+            self._shadows.aim(self._placements)
         await self._beat(upstream)
 
     async def _beat(self, upstream: Upstream) -> None:
@@ -242,13 +271,16 @@ class Follower:
             if is_away(held.name):
                 continue
             is_loaded = self._repository.holds(held.name, str(held.stage), held.version)
+            if self._shadows is not None and held.stage == Stage.SHADOW:
+                is_loaded = self._shadows.is_settled(held.name, held.version, is_loaded=is_loaded)
             answered[held.name, str(held.stage)] = held.generation if is_loaded else 0
         return answered
 
     def _failed(self) -> dict[tuple[str, int], str]:
         """Why each version of the registry that is wanted is not loaded."""
         files = {one.name for one in self._fixed}
-        return {
+        of_shadows = {} if self._shadows is None else self._shadows.failures()
+        return of_shadows | {
             (failure.wanted.name, failure.wanted.version): failure.reason
             for failure in self._repository.failures
             if failure.wanted.name not in files

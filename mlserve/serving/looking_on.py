@@ -22,20 +22,10 @@ def open_recorder(settings: ServeSettings, loop: asyncio.AbstractEventLoop) -> R
         return None
     # pyarrow takes memory and time that a server without a capture need not pay.
     from mlserve.serving.recording import Recorder
-    from mlserve.traffic.redaction import read_policy
-    from mlserve.traffic.writing import CapturePlan, CaptureWriter, read_key
+    from mlserve.traffic.planning import plan_in
+    from mlserve.traffic.writing import CaptureWriter
 
-    key = read_key(None if settings.capture_key_file is None else Path(settings.capture_key_file))
-    plan = CapturePlan(
-        Path(settings.capture),
-        share=settings.capture_share,
-        segment_bytes=settings.capture_segment_bytes,
-        segment_s=settings.capture_segment_s,
-        max_bytes=settings.capture_max_bytes,
-        sync=settings.capture_sync,
-        redaction=read_policy(None if settings.capture_policy is None else Path(settings.capture_policy), key),
-    )
-    writer = CaptureWriter(plan, f"{secrets.token_hex(3)}{os.getpid():x}")
+    writer = CaptureWriter(plan_in(settings), f"{secrets.token_hex(3)}{os.getpid():x}")
     return Recorder(loop, writer, max_bytes=settings.capture_ring_bytes)
 
 

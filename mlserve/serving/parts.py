@@ -39,6 +39,8 @@ from mlserve.serving.threads import OneThread
 
 if TYPE_CHECKING:
     from mlserve.serving.grpc.front import GrpcFront
+    from mlserve.serving.shadow.mirror import Mirror
+    from mlserve.serving.shadow.shadows import Shadows
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ GOODBYE_S = 2.0
 
 CLOSING_S = 5.0
 """How long the end waits for what was captured to be on disk."""
+
+SHADOWS_S = 5.0
+"""How long the end waits for what versions in shadow have shown."""
 
 KEYS_S = 1.0
 """How often the file of API keys is looked at."""
@@ -91,6 +96,7 @@ class Parts:
         names = [*(one.name for one in fixed), *(targets.names or ())]
         self.grpc: GrpcFront | None = None
         counted = EventCounts(events)
+        self.shadows: Shadows | None = None
         self.repository = Repository(
             names,
             partial(load_version, options=options),
@@ -98,6 +104,23 @@ class Parts:
             load_timeout_s=settings.load_timeout_s,
             key_input=settings.unit_key_input,
         )
+        if targets.upstream is not None:
+            # What a server of files need not pay for.
+            from mlserve.serving.shadow.shadows import Shadows
+
+            self.shadows = Shadows(
+                loop,
+                self.repository,
+                settings,
+                targets.upstream,
+                self.asker,
+                follow=self._follow_for,
+                on_event=counted,
+                folder=None if seat is None else seat.folder,
+                writes=seat is None or seat.number == 0,
+                hash_key=None if self.recorder is None else self.recorder.hash_key,
+            )
+            self.repository.elsewhere = self.shadows.lines
         self.follower = Follower(
             self.repository,
             fixed,
@@ -106,7 +129,10 @@ class Parts:
             executor=self.asker,
             poll_s=settings.poll_s,
             on_event=counted,
+            shadows=self.shadows,
         )
+        if self.shadows is not None:
+            self.shadows.on_change = self.follower.look_again
         self.engine = BatchingEngine(
             self.repository,
             self.lanes,
@@ -150,6 +176,7 @@ class Parts:
                 "http": lambda: self.front.failures,
                 "grpc": lambda: {} if self.grpc is None else self.grpc.failures,
             },
+            shadows=tuple if self.shadows is None else self.shadows.families,
         )
         self._member = (
             None
@@ -172,6 +199,7 @@ class Parts:
             authorize=self._authorize,
             whole=self._whole,
             names_requests=self.recorder is not None,
+            shadow=None if self.shadows is None else self.shadows.document,
             record=None if self.outcomes is None else self.outcomes.record,
         )
 
@@ -252,11 +280,21 @@ class Parts:
         cut = await self.front.drain(drain_s)
         if grpc is not None:
             await grpc
+        if self.shadows is not None:
+            await self.shadows.stop(SHADOWS_S)
         if cut:
             log.warning("%d clients were cut off after %g s", cut, drain_s)
         if leaving is not None:
             # A registry that hangs forgets this server by itself, when it has not heard of it for a while.
             await asyncio.wait((leaving,), timeout=GOODBYE_S)
+
+    def _follow_for(self, mirror: Mirror | None) -> None:
+        """Have answers mirrored, or no longer: what the capture follows it follows anyway."""
+        followers = [] if self.recorder is None else [(self.recorder.note, self.recorder.note_shared)]
+        if mirror is not None:
+            followers.append((mirror.note, mirror.note_shared))
+        self.engine.follow(followers)
+        self.front.name_requests(bool(followers))
 
     async def _metrics_text(self) -> bytes:
         return text_of(self._sources.families() if self._whole is None else await self._whole.families())
@@ -271,6 +309,8 @@ class Parts:
         """End the threads; one that hangs is left behind."""
         if self._member is not None:
             self._member.close()
+        if self.shadows is not None:
+            self.shadows.close()
         self.lanes.close(timeout_s=1.0)
         self.repository.abandon()
         for observer in self.observers:

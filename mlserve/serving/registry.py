@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from mlserve.core.evidence import Evidence
+from mlserve.core.evidence import Evidence, tool_versions
 from mlserve.core.refs import ModelRef, Stage
 from mlserve.errors import Conflict, InvalidInput, MlserveError
 from mlserve.registry import following as registry_following
 from mlserve.registry.artefacts import ArtefactStore
 from mlserve.registry.captures import report_captures
-from mlserve.registry.evidencing import evidence_of
+from mlserve.registry.evidencing import add_evidence, evidence_of
 from mlserve.registry.records import Placement as Record
 from mlserve.registry.records import Version
 from mlserve.registry.store import Store
@@ -88,6 +89,19 @@ class RegistryUpstream:
             raise without_paths(error, f"{placement.name}:{placement.version}") from error
         evidence = evidence_of(self.store, record.digest)
         return Fetched(path, golden, latest_certificate(evidence), profiles_in(evidence))
+
+    def record(self, digest: str, kind: str, figures: Mapping[str, Any], data_digest: str) -> None:
+        measured = Evidence(
+            kind=kind,
+            digest=digest,
+            passed=None,
+            figures=figures,
+            measured_at=self.clock(),
+            measured_by=f"serve@{self.identity.host}",
+            data_digest=data_digest,
+            tools=tool_versions("onnxruntime", "numpy"),
+        )
+        add_evidence(self.store, measured)
 
     def report(
         self, loaded: Mapping[tuple[str, str], int], failures: Mapping[tuple[str, int], str], status: str

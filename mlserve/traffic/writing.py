@@ -23,7 +23,8 @@ from mlserve import __version__
 from mlserve.core.files import make_private
 from mlserve.errors import InvalidConfig
 from mlserve.rows.capture_format import Header, schema_of
-from mlserve.traffic.records import Recorded, Source, columns_of
+from mlserve.traffic.recorded import Recorded, Source
+from mlserve.traffic.records import columns_of
 from mlserve.traffic.redaction import Redaction
 from mlserve.traffic.segments import Segment, oldest_sealed
 

@@ -87,7 +87,7 @@ def answering(
 
     with model_file(target, flags=flags, config_file=config_file) as (path, device):
         if (folder := checkpoint_folder(path)) is not None:
-            with closing(_texts_of(folder, target, device)) as runner:
+            with closing(texts_of(folder, target, device)) as runner:
                 yield Answering(runner.signature, lambda inputs: _in_runs(runner, inputs), lambda: True)
             return
         model = load_model(path, device=device)
@@ -97,7 +97,7 @@ def answering(
             model.close()
 
 
-def _texts_of(folder: Path, target: str, device: Device) -> ChildRunner:
+def texts_of(folder: Path, target: str, device: Device) -> ChildRunner:
     from mlserve.runtime.threads import usable_cores
     from mlserve.serving.generation.loading import open_runner
 

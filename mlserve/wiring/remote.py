@@ -112,6 +112,13 @@ class RemoteModel:
         said = (document.get("properties") or {}).get("digest") if isinstance(document, dict) else None
         return said if isinstance(said, str) and said else None
 
+    @property
+    def extensions(self) -> frozenset[str]:
+        """What the server says that it can beyond the protocol, such as "binary_tensor_data". Raises Unavailable."""
+        document = self._call("GET", "/v2")
+        said = document.get("extensions") if isinstance(document, dict) else None
+        return frozenset(name for name in said if isinstance(name, str)) if isinstance(said, list) else frozenset()
+
     def signature(self) -> Signature:
         """What the model takes and gives, from its metadata. Raises NotFound, Unavailable, InvalidInput."""
         document = self._call("GET", self._model_path())
@@ -136,7 +143,7 @@ class RemoteModel:
         body = {"inputs": [_tensor(name, array, specs[name]) for name, array in inputs.items()]}
         document = self._call("POST", f"{self._model_path()}/infer", body)
         try:
-            return {fields["name"]: _array(fields) for fields in document["outputs"]}
+            return {fields["name"]: array_of(fields) for fields in document["outputs"]}
         except (KeyError, TypeError, ValueError) as error:
             raise Unavailable(f"'{self._address.base}' gave an answer that is none: {error}") from error
 
@@ -231,6 +238,7 @@ def _values(array: np.ndarray[Any, Any]) -> list[Any]:
     return values
 
 
-def _array(fields: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+def array_of(fields: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """A tensor of an answer in JSON. Raises KeyError, TypeError, ValueError for what is none."""
     dtype = from_oip(fields["datatype"])
     return np.array(fields["data"], dtype=dtype.numpy).reshape(fields["shape"])

@@ -16,10 +16,14 @@ class NotAvailable(Exception):
 
 @dataclass(frozen=True)
 class Demand:
-    """What a ratio must reach, or with ``at_most`` must not exceed; ``value`` None is for information only."""
+    """What a ratio must reach, or with ``at_most`` must not exceed; ``value`` None is for information only.
+
+    With ``is_whole`` all of its interval must, where else one end of it is enough.
+    """
 
     value: float | None
     at_most: bool = False
+    is_whole: bool = False
 
     def __str__(self) -> str:
         return "–" if self.value is None else f"{'≤' if self.at_most else '≥'} {self.value:g}"
@@ -53,7 +57,8 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """A row passes when the end of its interval on the demand's side reaches the demand, and nothing failed."""
+        """A row passes when the end of its interval on the demand's side (or the other too) reaches the demand, and
+        nothing failed."""
         if not self.ratios:
             return "not available"
         if self.errors:
@@ -61,6 +66,8 @@ class Line:
         if self.demand.value is None:
             return "–"
         low, high = self.interval
+        if self.demand.is_whole:
+            low, high = high, low
         reached = low <= self.demand.value if self.demand.at_most else high >= self.demand.value
         return "passed" if reached else "missed"
 

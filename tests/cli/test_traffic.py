@@ -18,7 +18,7 @@ import pytest
 import tritonclient.grpc as grpcclient
 
 from mlserve.rows.capture_file import files_of
-from mlserve.traffic.records import Source
+from mlserve.traffic.recorded import Source
 from mlserve.traffic.surveying import requests_of
 from tests import models
 from tests.cli.conftest import Run

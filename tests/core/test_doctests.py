@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("core", "graph", "rows", "compare")
+PACKAGES = ("core", "graph", "rows", "compare", "stats")
 
 
 def module_names() -> list[str]:

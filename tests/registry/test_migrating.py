@@ -65,7 +65,7 @@ def test_an_old_revision_with_data_upgrades(url: str, artefacts: ArtefactStore) 
 def test_an_older_schema_is_refused_with_what_to_do(url: str) -> None:
     downgrade(url, "0001")
 
-    with pytest.raises(InvalidConfig, match="has schema 0001, and this mlserve needs 0004") as refused:
+    with pytest.raises(InvalidConfig, match="has schema 0001, and this mlserve needs 0005") as refused:
         open_store(url)
 
     assert refused.value.hint == "mlserve db upgrade"

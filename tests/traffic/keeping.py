@@ -18,7 +18,7 @@ from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.rows.capture_format import OPEN_SUFFIX, SEALED_SUFFIX
 from mlserve.traffic.compacting import compact
-from mlserve.traffic.records import Recorded, Source
+from mlserve.traffic.recorded import Recorded, Source
 from mlserve.traffic.surveying import requests_of
 from tests.traffic.making import captured, recorded
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
-from mlserve.traffic.records import Recorded, Source
+from mlserve.traffic.recorded import Recorded, Source
 from mlserve.traffic.redaction import Redaction
 from mlserve.traffic.writing import CapturePlan, CaptureWriter
 

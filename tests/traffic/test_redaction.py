@@ -12,7 +12,7 @@ from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidConfig
 from mlserve.rows.capture_file import files_of
-from mlserve.traffic.records import Source
+from mlserve.traffic.recorded import Source
 from mlserve.traffic.redaction import Redaction, read_policy
 from mlserve.traffic.surveying import requests_of
 from tests.traffic.making import captured, recorded

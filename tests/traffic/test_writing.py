@@ -16,7 +16,7 @@ from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.errors import InvalidConfig
 from mlserve.rows.capture_file import files_of, open_file
-from mlserve.traffic.records import Recorded, Source
+from mlserve.traffic.recorded import Recorded, Source
 from mlserve.traffic.surveying import requests_of, survey
 from mlserve.traffic.writing import read_key
 from tests.traffic.making import EPOCH_S, SOURCE, Clock, captured, recorded, writer

@@ -29,13 +29,21 @@ class ChildHangs(DeadlineExceeded):
 
 
 class ChildProcess:
-    """A process that answers one question at a time. What it logs goes to our stderr."""
+    """A process that answers one question at a time. What it logs goes to our stderr.
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    ``descriptors`` are files of ours that it has too, under the same numbers.
+    """
+
+    def __init__(self, command: Sequence[str] = COMMAND, *, descriptors: Sequence[int] = ()) -> None:
         # A session of its own: a Ctrl-C at the terminal is the server's to act on.
         self._asking = threading.Lock()
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            pass_fds=tuple(descriptors),
         )
 
     @property
@@ -54,6 +62,10 @@ class ChildProcess:
     def wait(self) -> int:
         """Its exit code, when it has ended; negative for a signal."""
         return self._process.wait()
+
+    def kill(self) -> None:
+        """Have it ended soon; whoever has asked is told so, and ``end`` is still to be called."""
+        self._process.kill()
 
     def end(self) -> None:
         """Kill it: nobody waits for what it does. Whoever has asked is told that it ended."""

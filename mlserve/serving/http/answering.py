@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 import orjson
@@ -32,6 +33,8 @@ from mlserve.serving.v1 import codec as v1
 Metrics = Callable[[], Awaitable[bytes]]
 """The text that /metrics answers with."""
 
+Shadow = Callable[[str], Awaitable[dict[str, Any]]]
+"""What is known of the version of a model that is in shadow. Raises NotFound where there is none."""
 Record = Callable[[str, Callable[[], bytes]], Awaitable[bytes]]
 """Takes a model's name and what gives a body of outcomes, beside the loop; answers with JSON."""
 
@@ -41,8 +44,8 @@ _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 class Answering:
     """Answers requests with an engine. ``clock`` is the loop's, in seconds; without ``metrics`` there are none.
 
-    Without ``offload`` large bodies are read on the loop; without ``record`` no outcomes are taken. Where there are
-    several processes, ``whole`` is all of them.
+    Without ``offload`` large bodies are read on the loop; without ``record`` no outcomes are taken, and without
+    ``shadow`` no model has one. Where there are several processes, ``whole`` is all of them.
     """
 
     __slots__ = (
@@ -55,6 +58,7 @@ class Answering:
         "_max_depth",
         "_metrics",
         "_record",
+        "_shadow",
         "_under_way",
         "_whole",
     )
@@ -67,9 +71,11 @@ class Answering:
         metrics: Metrics | None = None,
         offload: Offload | None = None,
         whole: Whole | None = None,
+        shadow: Shadow | None = None,
         record: Record | None = None,
     ) -> None:
         self._engine = engine
+        self._shadow = shadow
         self._whole = whole
         self._max_depth = limits.max_json_depth
         inferring = Inferring(engine, limits, clock, offload)
@@ -93,6 +99,7 @@ class Answering:
         }
         self._later: dict[Action, Callable[[Route, bytes], Awaitable[Reply]]] = {
             Action.METRICS: self._metrics_text,
+            Action.SHADOW: self._shadow_document,
             Action.LOAD: self._load,
             Action.UNLOAD: self._unload,
         }
@@ -215,6 +222,12 @@ class Answering:
 
     def _refuse_repository(self, route: Route, body: bytes) -> Reply:
         raise Unsupported("there is one repository here, and it has no name")
+
+    async def _shadow_document(self, route: Route, body: bytes) -> Reply:
+        if self._shadow is None:
+            raise NotFound(f"no version of '{route.model}' is in shadow", hint="a registry says what is")
+        found = await self._shadow(route.model)
+        return document(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY))
 
     async def _metrics_text(self, route: Route, body: bytes) -> Reply:
         if self._metrics is None:

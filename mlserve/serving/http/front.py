@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from mlserve.errors import MlserveError, NotFound, Unavailable
-from mlserve.serving.http.answering import Answering, Metrics, Record
+from mlserve.serving.http.answering import Answering, Metrics, Record, Shadow
 from mlserve.serving.http.connection import Connection
 from mlserve.serving.http.exchanges import Common
 from mlserve.serving.http.heads import Authorize, Heads
@@ -44,6 +44,7 @@ class HttpFront:
         authorize: Authorize | None = None,
         whole: Whole | None = None,
         names_requests: bool = False,
+        shadow: Shadow | None = None,
         record: Record | None = None,
     ) -> None:
         self._engine = engine
@@ -51,6 +52,7 @@ class HttpFront:
         self._whole = whole
         self._observers = tuple(observers)
         self._metrics = metrics
+        self._shadow = shadow
         self._limits = limits or Limits()
         self._common = Common(StatusLines(time.time()), secrets.token_hex(4).encode())
         self._common.is_served = partial(_is_served, engine)
@@ -102,7 +104,14 @@ class HttpFront:
         if self._common.offload is None:
             self._common.offload = Offload(loop)
         answering = Answering(
-            self._engine, self._limits, loop.time, self._metrics, self._common.offload, self._whole, self._record
+            self._engine,
+            self._limits,
+            loop.time,
+            self._metrics,
+            self._common.offload,
+            self._whole,
+            record=self._record,
+            shadow=self._shadow,
         )
 
         parts = (answering, self._common, self._limits, self._heads, self._made, self._lost)
@@ -125,6 +134,10 @@ class HttpFront:
             ssl_handshake_timeout=handshake_s,
             ssl_shutdown_timeout=goodbye_s,
         )
+
+    def name_requests(self, names_requests: bool) -> None:
+        """Tell the engine the id of each request from now on, or no longer."""
+        self._common.names_requests = names_requests
 
     def judge_anew(self) -> None:
         """Who may ask what has changed: verdicts that were kept with the heads of requests hold no longer."""

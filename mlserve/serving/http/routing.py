@@ -27,6 +27,7 @@ class Action(Enum):
     INDEX = auto()
     METRICS = auto()
     STATISTICS = auto()
+    SHADOW = auto()
     CONFIG = auto()
     LOAD = auto()
     UNLOAD = auto()
@@ -88,6 +89,7 @@ _OF_MODEL = {
     ("infer",): (Action.INFER, _WRITES),
     ("config",): (Action.CONFIG, _READS),
     ("stats",): (Action.STATISTICS, _READS),
+    ("shadow",): (Action.SHADOW, _READS),
     ("generate",): (Action.GENERATE, _WRITES),
     ("generate_stream",): (Action.GENERATE_STREAM, _WRITES),
     ("outcomes",): (Action.OUTCOMES, _WRITES),

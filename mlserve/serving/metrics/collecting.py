@@ -44,6 +44,7 @@ class Sources:
     dropped: Mapping[str, Callable[[], int]]
     failures: Mapping[str, Callable[[], Mapping[tuple[str, str], int]]] = field(default_factory=dict)
     host: Host = field(default_factory=Host)
+    shadows: Callable[[], Sequence[Family]] = tuple
 
     def families(self) -> list[Family]:
         """Everything that this process has counted. On the loop's thread."""
@@ -53,6 +54,7 @@ class Sources:
             *self._states(),
             *self._events(),
             *self._fronts(),
+            *self.shadows(),
             *triton_families(statistics, self.events.load_s),
             *_process(),
             *self.host.families(),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserve.bench.latencies import Latencies
+from mlserve.stats.latencies import Latencies
 
 PRECISION = 0.011
 """Buckets grow by one per cent, and a percentile is told from the middle of its bucket."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,35 @@ class Latencies:
         self._fold()
         return _restored, (self._counts,)
 
+    def add_many(self, seconds: np.ndarray[Any, Any]) -> None:
+        """All of ``seconds``, a 1-D array."""
+        self._counts += np.bincount(_bucket(seconds), minlength=_EDGES + 1)
+
     def merge(self, other: Latencies) -> None:
         """Add all that ``other`` has counted."""
         other._fold()
         self._counts += other._counts
+
+    def state(self) -> dict[str, Any]:
+        """The buckets that are not empty, and what they count; see ``from_state``."""
+        self._fold()
+        (seen,) = np.nonzero(self._counts)
+        return {"buckets": seen, "counts": self._counts[seen]}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Latencies:
+        """The inverse of ``state``."""
+        found = cls()
+        found._counts[np.asarray(state["buckets"], np.int64)] = np.asarray(state["counts"], np.int64)
+        return found
+
+    def mean_s(self) -> float:
+        """The mean, each latency taken as the middle of its bucket; NaN if there are none."""
+        total = self.count
+        if not total:
+            return float("nan")
+        (seen,) = np.nonzero(self._counts)
+        return float((self._counts[seen] * _SMALLEST_S * _GROWTH ** (seen - 0.5)).sum() / total)
 
     def fold(self) -> None:
         """Sort what was added into the buckets, if it is enough to be worth it; call it now and then."""

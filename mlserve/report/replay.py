@@ -1,0 +1,233 @@
+"""The page of a comparison on traffic: candidates beside each other, verdict first, then what it rests on.
+
+answer documents (one a candidate) ──► one set of pictures that all share, and a column each for what is its own
+
+Written for replay; live shadow has the same parts and may leave out what it has not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlserve.report.charts import distribution
+from mlserve.report.confusion import heat_map
+from mlserve.report.differences import judged_difference
+from mlserve.report.figures import number
+from mlserve.report.headline import Line as Figure
+from mlserve.report.headline import headline, spoken
+from mlserve.report.overlays import Line, bulk, density, overlay
+from mlserve.report.page import render_page
+
+TEMPLATE = "replay.html.j2"
+WIDTH = 400
+"""Of a picture: half a wide page, and legible on a telephone."""
+
+SHOWN_ROWS = 8
+"""Worst rows that stand open; the others unfold."""
+
+_SHOWN_VALUES, _SHOWN_CHARS = 8, 240
+
+Document = Mapping[str, Any]
+
+
+def render_replay(documents: Sequence[Document], title: str | None = None) -> str:
+    """The page for ``documents``, the answers of ``mlserve replay --json``, one or more candidates on one capture.
+
+    Whatever a document lacks is left out; every text is escaped. Raises MissingExtra where jinja2 is not installed.
+    """
+    first = documents[0]
+    refs = [str(document.get("ref", "candidate")) for document in documents]
+    baseline = str(first.get("baseline") or "recorded")
+    passed = [document.get("passed") for document in documents]
+    values = {
+        "title": title or f"{', '.join(refs)} against {_spoken_baseline(baseline)}",
+        "first": first,
+        "baseline": _as_named(baseline),
+        "sides": [_side(document, number) for number, document in enumerate(documents, start=1)],
+        "all_passed": all(passed) if None not in passed else None,
+        "checks": _checks(documents),
+        "headline": _grouped(headline(documents)),
+        "latency": _latency(documents, baseline),
+        "scores": _scores(documents),
+        "calibration": _calibration(documents),
+        "ranking_figures": _ranking_figures(documents),
+        "setting": _setting(first),
+        "has": {part: any(document.get(part) for document in documents) for part in _PARTS},
+    }
+    return render_page(TEMPLATE, values)
+
+
+_PARTS = (
+    "calibration", "coverage", "decisions", "distribution", "explanation", "failures", "lag", "latency", "noise",
+    "outputs", "quality", "ranking", "worst",
+)  # fmt: skip
+
+
+def _grouped(lines: Sequence[Figure]) -> list[tuple[str, list[Figure]]]:
+    groups: dict[str, list[Figure]] = {}
+    for line in lines:
+        groups.setdefault(line.group, []).append(line)
+    return list(groups.items())
+
+
+def _spoken_baseline(baseline: str) -> str:
+    return "what was recorded" if baseline == "recorded" else baseline
+
+
+def _as_named(baseline: str) -> str:
+    return "as recorded" if baseline == "recorded" else baseline
+
+
+def _side(document: Document, number: int) -> dict[str, Any]:
+    """What a candidate has for itself; ``number`` is the colour of its curves."""
+    decisions = document.get("decisions") or {}
+    confusion = decisions.get("confusion")
+    worst = [_row(row) for row in document.get("worst") or []]
+    return {
+        "document": document,
+        "ref": document.get("ref", "candidate"),
+        "number": number,
+        "failed": [check for check in document.get("checks") or [] if not check["passed"]],
+        "outputs": [_output(output, document.get("rows") or 0) for output in document.get("outputs") or []],
+        "decisions": decisions,
+        "confusion": heat_map(confusion["labels"], confusion["counts"]) if confusion else None,
+        "quality": [
+            judged_difference(item) | {"name": spoken(item["metric"])} for item in document.get("quality") or []
+        ],
+        "explanation": _explanation(document),
+        "worst": worst[:SHOWN_ROWS],
+        "further": worst[SHOWN_ROWS:],
+        "coverage": document.get("coverage") or {},
+    }
+
+
+def _checks(documents: Sequence[Document]) -> list[tuple[str, list[Document | None]]]:
+    """Each expression with the check of it that every candidate has."""
+    by_side = [{check["expression"]: check for check in document.get("checks") or []} for document in documents]
+    expressions = dict.fromkeys(expression for checks in by_side for expression in checks)
+    return [(expression, [checks.get(expression) for checks in by_side]) for expression in expressions]
+
+
+def _output(output: Document, rows: int) -> dict[str, Any]:
+    """An output with its rows as shares: bit-equal, equal within tolerance, beyond."""
+    identical, within = output.get("identical") or 0, output.get("within_tolerance") or 0
+    shares = (
+        {
+            "identical": identical / rows,
+            "close": max(within - identical, 0) / rows,
+            "beyond": max(rows - max(within, identical), 0) / rows,
+        }
+        if rows
+        else None
+    )
+    return {**output, "shares": shares, "tolerance": _tolerance(output.get("tolerance") or {})}
+
+
+def _tolerance(tolerance: Document) -> dict[str, str]:
+    bounds = [f"{name} {tolerance[name]:g}" for name in ("atol", "rtol", "ulp") if tolerance.get(name) is not None]
+    return {"bounds": ", ".join(bounds), "why": str(tolerance.get("why") or "")}
+
+
+def _explanation(document: Document) -> dict[str, Any]:
+    found = document.get("explanation") or {}
+    slices = sorted(found.get("slices") or [], key=lambda item: -(item.get("share") or 0.0))
+    largest = max((item.get("share") or 0.0 for item in slices), default=0.0) or 1.0
+    return {
+        "note": found.get("note"),
+        "rules": sorted(found.get("rules") or [], key=lambda item: -(item.get("share") or 0.0)),
+        "slices": [{**item, "length": (item.get("share") or 0.0) / largest} for item in slices],
+    }
+
+
+def _latency(documents: Sequence[Document], baseline: str) -> str:
+    """The distributions of what was recorded and of each candidate, in one picture."""
+    found = [(document, document.get("latency") or {}) for document in documents]
+    recorded = next((item["recorded"] for _, item in found if item.get("recorded")), None)
+    curves = [(_as_named(baseline), _curve(recorded))] + [
+        (str(document.get("ref", "candidate")), _curve(item.get("replayed"))) for document, item in found
+    ]
+    if not any(curve for _, curve in curves):
+        return ""
+    return distribution(curves, "latency: the share of requests within a time", width=WIDTH)
+
+
+def _curve(latency: Document | None) -> list[tuple[float, float]]:
+    return [(float(value), float(share)) for value, share in (latency or {}).get("curve") or []]
+
+
+def _scores(documents: Sequence[Document]) -> dict[str, str]:
+    """The baseline's scores and those of each candidate: how many about each value, and up to each value."""
+    found = [document.get("distribution") or {} for document in documents]
+    curves: list[tuple[int, Any]] = [(n, (item.get("curves") or {}).get("actual")) for n, item in enumerate(found, 1)]
+    expected = next((item["curves"]["expected"] for item in found if (item.get("curves") or {}).get("expected")), None)
+    drawn = [(n, [(float(x), float(s)) for x, s in curve]) for n, curve in [(0, expected), *curves] if curve]
+    if not drawn:
+        return {}
+    low, high = bulk([curve for _, curve in drawn])
+    name = str(next((item["output"] for item in found if item.get("output")), "score"))
+    shapes = [Line(density(curve, low, high), n, is_filled=True) for n, curve in drawn]
+    sums = [Line([point for point in curve if low <= point[0] <= high], n) for n, curve in drawn]
+    return {
+        "density": overlay(shapes, "scores of both: how many about each value", x=name, y="density"),
+        "share": overlay(sums, "scores of both: the share up to each value", x=name, y="share of rows"),
+    }
+
+
+def _calibration(documents: Sequence[Document]) -> str:
+    """How often what was predicted with a probability came true, for the baseline and each candidate."""
+    found = [document.get("calibration") or {} for document in documents]
+    before: list[Document] = next((item["before"] for item in found if item.get("before")), [])
+    curves = [(0, before), *((n, item.get("after") or []) for n, item in enumerate(found, 1))]
+    lines = [Line(_reliability(curve), n, has_dots=True) for n, curve in curves]
+    return overlay(lines, "calibration", x="predicted probability", y="share that came true", diagonal=True)
+
+
+def _ranking_figures(documents: Sequence[Document]) -> list[tuple[str, str]]:
+    """The names of what ranking was measured by, as spoken and as in an answer."""
+    k = next((document["ranking"]["k"] for document in documents if document.get("ranking")), 10)
+    return [(f"NDCG@{k}", "ndcg"), *((spoken(name), name) for name in ("mrr", "kendall_tau_b", "rbo"))]
+
+
+def _reliability(bins: Sequence[Document]) -> list[tuple[float, float]]:
+    """Those of ``bins`` that have rows."""
+    return [(item["predicted"], item["observed"]) for item in bins if _is_number(item["observed"])]
+
+
+def _setting(first: Document) -> list[tuple[str, str]]:
+    """What was compared with what, and how it was run."""
+    words = {
+        "capture": first.get("capture"),
+        "data": first.get("data_digest"),
+        "baseline": _spoken_baseline(str(first.get("baseline") or "recorded")),
+        "run": first.get("target"),
+        "speed": first.get("speed"),
+        "batches": first.get("batches"),
+        "started": first.get("started_at"),
+        "ended": first.get("ended_at"),
+    }
+    return [(name, str(value)) for name, value in words.items() if value]
+
+
+def _row(row: Document) -> dict[str, Any]:
+    return {
+        **row,
+        "inputs": {name: _brief(value) for name, value in (row.get("inputs") or {}).items()},
+        "expected": {name: _brief(value) for name, value in (row.get("expected") or {}).items()},
+        "actual": {name: _brief(value) for name, value in (row.get("actual") or {}).items()},
+    }
+
+
+def _brief(value: Any) -> str:
+    """A value of a row in a line: the first numbers of many, the beginning of a long text."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        shown = ", ".join(_brief(item) for item in value[:_SHOWN_VALUES])
+        rest = len(value) - _SHOWN_VALUES
+        return f"{shown}, … ({len(value)} values)" if rest > 0 else shown
+    text = number(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

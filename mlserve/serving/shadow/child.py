@@ -26,6 +26,7 @@ from mlserve.core.settings import ServeSettings
 from mlserve.core.telling import error_event
 from mlserve.errors import InvalidInput, MlserveError
 from mlserve.runtime.generation import messages
+from mlserve.runtime.precision import precision_of
 from mlserve.serving.shadow.comparing import Comparing
 from mlserve.serving.shadow.messages import Opening
 from mlserve.serving.shadow.mirrored import mirrored_in
@@ -106,7 +107,6 @@ class Child:
         try:
             self._ring = Ring(opening.ring)
             settings = msgspec.convert(opening.serve, ServeSettings)
-            self._comparing = Comparing(opening, self._ring)
             self._model = open_shadow(
                 Path(opening.path),
                 label=opening.ref,
@@ -114,6 +114,7 @@ class Child:
                 threads=settings.shadow_threads,
                 certificate=opening.certificate,
             )
+            self._comparing = Comparing(opening, self._ring, precision_of(self._model.model))
             self._pairs = self._pair_writer(opening, settings, self._model)
         except MlserveError as error:
             return error_event(error)

@@ -154,14 +154,16 @@ def _empty(schema: DriftSchema, plan: PredictionPlan | None, samples: Sequence[B
     is_categorical = {column.name: column.is_categorical for column in columns_of(schema)}
     edges: dict[str, Array] = {}
     known: dict[str, frozenset[str]] = {}
-    for name, values in _all_columns(schema, plan, samples).items():
+    columns = _all_columns(schema, plan, samples)
+    for name, values in columns.items():
         if is_categorical.get(name, name in CATEGORICAL):
             counted = CategorySummary()
             counted.add(values)
             known[name] = frozenset(counted.counts)
         else:
             edges[name] = edges_of(values.astype(np.float64) if values.dtype.kind != "f" else values)
-    return empty_summaries(schema, edges, known)
+    found = empty_summaries(schema, edges, known)
+    return {name: found[name] for name in columns}
 
 
 def _all_columns(schema: DriftSchema, plan: PredictionPlan | None, samples: Iterable[Block]) -> dict[str, Array]:

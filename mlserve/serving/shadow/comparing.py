@@ -81,6 +81,11 @@ class Comparing:
             self._told.failed += lost
             self._note("", LOST)
 
+    @property
+    def plan(self) -> ComparisonPlan:
+        """How answers are compared."""
+        return self._judgement.plan
+
     def add(self, rans: Sequence[Ran]) -> None:
         """Learn of runs of the shadow."""
         with self._lock:
@@ -238,7 +243,7 @@ def document_of(
         "in_ring": told.in_ring,
         "compared": told.compared,
         "failed": told.failed,
-        **judgement.figures(explains=opening.serve.get("capture_policy") is None),
+        **judgement.figures(),
         "rows": told.rows,
         "identical": told.identical,
         "within_tolerance": told.within_tolerance,

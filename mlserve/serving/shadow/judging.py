@@ -9,9 +9,9 @@ from mlserve.compare.ladder.packing import pack, unpack
 from mlserve.compare.pairs import Pairs
 from mlserve.errors import InvalidInput, MlserveError
 
-_WORST, _EXPLANATION = "worst", "explanation"
-"""Parts of a comparison's figures: rows with what was asked, which is no business of whoever may ask a server, and
-bounds between values of inputs, some of which a policy of the capture may forbid."""
+_OF_INPUTS = ("worst", "explanation")
+"""Parts of a comparison's figures that show what was asked, which is no business of whoever may ask a server; a replay
+of the capture shows it to who may read that."""
 
 
 class Judgement:
@@ -19,6 +19,10 @@ class Judgement:
 
     def __init__(self, plan: ComparisonPlan | None = None) -> None:
         self._comparison = Comparison(plan)
+
+    @property
+    def plan(self) -> ComparisonPlan:
+        return self._comparison.plan
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -34,10 +38,9 @@ class Judgement:
         """Learn what ``other`` has. Raises InvalidInput where it was made by another plan."""
         self._comparison.merge(other._comparison)
 
-    def figures(self, *, explains: bool = True) -> dict[str, Any]:
-        """The parts of the document that come of comparing, but no single rows."""
-        left_out = (_WORST,) if explains else (_WORST, _EXPLANATION)
-        return {name: value for name, value in self._comparison.figures().items() if name not in left_out}
+    def figures(self) -> dict[str, Any]:
+        """The parts of the document that come of comparing."""
+        return {name: value for name, value in self._comparison.figures().items() if name not in _OF_INPUTS}
 
     def packed(self) -> bytes:
         return pack(self._comparison.state())

@@ -13,6 +13,7 @@ import numpy as np
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.blocks import BLOCK_ROWS, Block
+from mlserve.drift.sources import NO_FAULTS
 from mlserve.drift.windows import Bounds
 from mlserve.errors import InvalidInput
 from mlserve.rows.captured import CapturedBatch, Window
@@ -33,6 +34,7 @@ class CaptureSource:
     """
 
     kind = "capture"
+    faults = NO_FAULTS
     names: Mapping[str, Sequence[str]]
     total_rows: int | None = None
 

@@ -17,7 +17,7 @@ from mlserve.core.dtypes import DType
 from mlserve.drift.blocks import BLOCK_ROWS, Block
 from mlserve.drift.columns import split, stack
 from mlserve.drift.schema import DriftSchema, Feature
-from mlserve.drift.sources import as_times
+from mlserve.drift.sources import Faults, as_times
 from mlserve.rows.reading import open_table
 from mlserve.rows.tables import Array, RawBatch
 
@@ -27,8 +27,7 @@ _SAID = {"float": "numbers", "integer": "numbers", "text": "text", "complex": "c
 class FileWindow:
     """The rows of the data file at ``path``, as far as they are features of ``schema``.
 
-    ``missing`` are features that the file has no column for, ``extra`` columns that nobody knows; ``retyped`` fills up
-    while rows are read: features whose values are text where numbers are usual or the reverse, and what they are.
+    Which columns are missing or unknown is known at once, which hold text for numbers or the reverse as rows are read.
     Raises NotFound, and InvalidInput for a file that cannot be read at all.
     """
 
@@ -39,18 +38,22 @@ class FileWindow:
         every = (*schema.features, *schema.ignored)
         self.path = path
         self.names = schema.names
-        self.retyped: dict[str, str] = {}
+        self._retyped: dict[str, str] = {}
         self._schema = schema
         text = {one.name for one in every if one.datatype is DType.STRING}
         self._table = open_table(path, text=text)
         roles = {schema.label, schema.time, schema.key, schema.group}
         columns = [name for name in self._table.columns if name not in roles]
         self._column = _placed(schema, columns)
-        self.missing = tuple(
+        self._missing = tuple(
             one.name for one in schema.features if one.input not in columns and one.name not in self._column
         )
         used = {one.input for one in every} | set(self._column.values())
-        self.extra = tuple(name for name in columns if name not in used)
+        self._extra = tuple(name for name in columns if name not in used)
+
+    @property
+    def faults(self) -> Faults:
+        return Faults(self._missing, self._extra, tuple(self._retyped.items()))
 
     @property
     def digest(self) -> str:
@@ -92,6 +95,7 @@ class FileWindow:
             labels=raw.get(schema.label),
             times=None if times is None else as_times(times, str(self.path)),
             columns={name: values for name, values in columns.items() if name in watched and name not in known},
+            can_run=not self._retyped and all(one.input in inputs for one in (*schema.features, *schema.ignored)),
         )
 
     def _typed(self, feature: Feature, values: Array) -> Array:
@@ -102,7 +106,7 @@ class FileWindow:
             values = np.array([np.nan if v is None else float(v) for v in values.ravel()]).reshape(values.shape)
             kind = "float"
         if is_text != (kind == "text") and not (is_text and _is_null(values)):
-            self.retyped.setdefault(feature.name, _SAID[kind])
+            self._retyped.setdefault(feature.name, _SAID[kind])
             return values
         if is_text or values.dtype.kind not in "fiub":
             return values

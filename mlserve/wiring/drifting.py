@@ -17,7 +17,7 @@ from mlserve.wiring.connecting import App
 from mlserve.wiring.predicting import PIECE_ROWS, Answering, answering
 
 if TYPE_CHECKING:
-    from mlserve.drift.fitting import Run
+    from mlserve.drift.answering import Run
     from mlserve.drift.profile import Profile
     from mlserve.drift.said import Said
     from mlserve.registry.records import DriftProfile, Version

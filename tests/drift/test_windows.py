@@ -15,6 +15,7 @@ from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.captured_source import CaptureSource, arrivals, as_moment, as_ns, narrowed
 from mlserve.drift.file_window import FileWindow
 from mlserve.drift.schema import derive_schema
+from mlserve.drift.sources import Faults
 from mlserve.drift.windows import (
     CATCH_UP,
     SETTLED,
@@ -238,7 +239,7 @@ def test_a_file_with_all_columns_makes_the_models_inputs(tmp_path: Path) -> None
 
     (block,) = found.blocks()
 
-    assert (found.missing, found.extra, found.retyped) == ((), (), {})
+    assert found.faults == Faults()
     np.testing.assert_array_equal(block.inputs["x"], rows_of(200, seed=3)["x"])
     assert block.columns == {}
 
@@ -248,7 +249,7 @@ def test_a_column_that_is_missing_is_told_and_the_others_are_read(tmp_path: Path
 
     (block,) = found.blocks()
 
-    assert (found.missing, found.extra) == (("age",), ("new",))
+    assert (found.faults.missing, found.faults.extra) == (("age",), ("new",))
     assert set(block.inputs) == {"plan"}
     assert set(block.columns) == {"amount", "visits"}
 
@@ -258,7 +259,7 @@ def test_text_where_numbers_are_usual_is_told(tmp_path: Path) -> None:
 
     list(found.blocks())
 
-    assert found.retyped == {"age": "text", "plan": "numbers"}
+    assert dict(found.faults.retyped) == {"age": "text", "plan": "numbers"}
 
 
 def test_nulls_are_read_as_what_they_are(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_nulls_are_read_as_what_they_are(tmp_path: Path) -> None:
 
     (block,) = found.blocks()
 
-    assert found.retyped == {}
+    assert found.faults.retyped == ()
     assert np.isnan(block.inputs["x"][:, 1]).all()
     assert np.isnan(block.inputs["x"][:, 2]).sum() == 100
     assert block.inputs["plan"].tolist() == [None] * 200
@@ -281,7 +282,7 @@ def test_columns_of_other_names_are_taken_in_order(tmp_path: Path) -> None:
     found = window(path, TABLE_ONLY)
     (block,) = found.blocks()
 
-    assert (found.missing, found.extra) == ((), ())
+    assert found.faults == Faults()
     np.testing.assert_allclose(block.inputs["x"], rows, rtol=1e-6)
 
 
@@ -293,7 +294,7 @@ def test_a_whole_input_may_be_one_column(tmp_path: Path) -> None:
     found = window(path)
     (block,) = found.blocks()
 
-    assert (found.missing, found.extra, found.retyped) == ((), (), {})
+    assert found.faults == Faults()
     assert block.labels is not None
     assert block.inputs["x"].shape == (50, 3)
 

@@ -36,6 +36,7 @@ from mlserve.cli import (
     promote,
     quantize,
     register,
+    replay,
     rollback,
     serve,
     show,
@@ -144,6 +145,7 @@ def commands() -> TyperGroup:
     _add(root, outcome.outcome, "mlserve outcome fraud labels.csv --label is_fraud --horizon 30d")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
+    _add(root, replay.replay, "mlserve replay capture/fraud --against fraud:3 --fail-on 'agreement<0.995'")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
     _add(root, tune.tune, "mlserve tune fraud:2 --slo p99=20ms --budget 60s")
     root.add_typer(_db(), name="db")

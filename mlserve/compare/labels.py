@@ -50,7 +50,7 @@ def agreement(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> Agr
     wanted = decisions(name, expected[name])
     if name not in actual or not is_alike(expected[name], actual[name]):
         return Agreement(0, wanted.size)
-    return Agreement(int(np.count_nonzero(wanted == _decided(np.asarray(actual[name])))), wanted.size)
+    return Agreement(int(np.count_nonzero(wanted == decided(np.asarray(actual[name])))), wanted.size)
 
 
 def deciding_output(outputs: Mapping[str, Array]) -> str:
@@ -69,26 +69,28 @@ def decisions(name: str, output: Array) -> Array:
     position that leaves [0, 1].
     """
     output = np.asarray(output)
-    if _is_single(output):
+    if is_single(output):
         values = as_comparable(output)
         if not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
             raise Unsupported(
                 f"output '{name}' is one number a row and not a probability, so it decides nothing",
                 hint="--metric rmse or --metric mae measures numbers",
             )
-    return _decided(output)
+    return decided(output)
 
 
-def _decided(output: Array) -> Array:
+def decided(output: Array) -> Array:
+    """What ``decisions`` tells, of any output: one number a position is taken as a probability, whatever it is."""
     values = as_comparable(output)
     if kind_of(output.dtype) != "float":
         return values
     scores = values[..., np.newaxis] if output.ndim < 2 else values
     if not scores.shape[-1]:
         return np.full(scores.shape[:-1], -1)
-    best = (scores[..., 0] > 0.5).astype(np.int64) if _is_single(output) else scores.argmax(axis=-1)
+    best = (scores[..., 0] > 0.5).astype(np.int64) if is_single(output) else scores.argmax(axis=-1)
     return np.where(np.isnan(scores).any(axis=-1), -1, best)
 
 
-def _is_single(output: Array) -> bool:
+def is_single(output: Array) -> bool:
+    """Whether the output is one float a position, which decides only where it is a probability."""
     return kind_of(output.dtype) == "float" and (output.ndim < 2 or output.shape[-1] == 1)

@@ -75,10 +75,10 @@ def compare(
             identical[:] = False
             excess[:] = _LARGEST
             continue
-        identical &= _by_row(_bit_equal(wanted, given), rows).all(axis=1)
+        identical &= by_row(bit_equal(wanted, given), rows).all(axis=1)
         over, gap, relative = _excess(wanted, given, rtol, atol)
         max_abs, max_rel = max(max_abs, gap), max(max_rel, relative)
-        excess = np.maximum(excess, _by_row(over, rows).max(axis=1, initial=-_LARGEST))
+        excess = np.maximum(excess, by_row(over, rows).max(axis=1, initial=-_LARGEST))
     worst = int(excess.argmax()) if rows and excess.max() > -_LARGEST else None
     return Difference(
         rows=rows,
@@ -96,19 +96,23 @@ def _count_rows(outputs: Mapping[str, Array]) -> int:
     return ranked[0][0] if ranked else min(len(outputs), 1)
 
 
-def _by_row(values: Array, rows: int) -> Array:
+def by_row(values: Array, rows: int) -> Array:
     """``values`` as (rows, values of the row); those of an output without these rows are repeated for each."""
     if values.ndim and values.shape[0] == rows:
         return values.reshape(rows, -1) if values.size else values.reshape(rows, 0)
     return np.broadcast_to(values.reshape(1, -1), (rows, values.size))
 
 
-def _bit_equal(wanted: Array, given: Array) -> Array:
+def bit_equal(wanted: Array, given: Array) -> Array:
+    """Which values have the same bits, and so the same type; text is equal as text. Both have one shape."""
     if wanted.dtype != given.dtype or wanted.dtype.kind in "OUS":
         same_kind_of_text = kind_of(wanted.dtype) == "text"
         return _equal(wanted, given) if same_kind_of_text else np.zeros(wanted.shape, dtype=bool)
-    width = (wanted.dtype.itemsize,)
-    as_bytes = [np.frombuffer(a.tobytes(), dtype=np.uint8).reshape(a.shape + width) for a in (wanted, given)]
+    width = wanted.dtype.itemsize
+    if width in (1, 2, 4, 8):
+        bits = [np.ascontiguousarray(a).view(f"u{width}").reshape(a.shape) for a in (wanted, given)]
+        return np.asarray(bits[0] == bits[1])
+    as_bytes = [np.frombuffer(a.tobytes(), dtype=np.uint8).reshape((*a.shape, width)) for a in (wanted, given)]
     return np.asarray((as_bytes[0] == as_bytes[1]).all(axis=-1))
 
 

@@ -103,7 +103,7 @@ class Findings:
         }
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], comparison: Callable[[Mapping[str, Any]], Learner]) -> Findings:
+    def restored(cls, state: Mapping[str, Any], comparison: Callable[[State], Learner]) -> Findings:
         """The inverse of ``state``; ``comparison`` makes the comparison of its own part."""
         return cls(
             comparison(state["comparison"]),

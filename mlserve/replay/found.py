@@ -89,7 +89,7 @@ class Found:
         }
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], comparison: Callable[[Mapping[str, Any]], Learner]) -> Found:
+    def restored(cls, state: Mapping[str, Any], comparison: Callable[[State], Learner]) -> Found:
         """The inverse of ``state``."""
         return cls(
             [Findings.restored(one, comparison) for one in state["candidates"]],

@@ -106,7 +106,7 @@ def quantile_cuts(values: ArrayLike, bins: int = 10, weights: ArrayLike | None =
     reached = np.searchsorted(np.cumsum(share), np.arange(1, bins) / bins - 1e-12)
     heavy = np.flatnonzero(share > 1 / bins + 1e-12)
     cuts = around[np.concatenate([reached + 1, heavy, heavy + 1])]
-    return np.unique(cuts)
+    return np.asarray(np.unique(cuts))
 
 
 def histogram(values: ArrayLike, cuts: Array, weights: ArrayLike | None = None) -> Array:

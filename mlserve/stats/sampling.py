@@ -50,7 +50,7 @@ class BottomK:
         return bool(np.isinf(self._threshold))
 
     def add(self, keys: Array, values: Array, weights: Array | None = None) -> None:
-        """Offer rows: ``keys`` (rows,) uint64, ``values`` (rows, columns), ``weights`` (rows,) above 0. No key twice."""
+        """Offer rows: ``keys`` (rows,) uint64, ``values`` (rows, columns), ``weights`` (rows,) above 0."""
         self.seen += len(keys)
         ranks = uniform(keys)
         if weights is not None:

@@ -7,7 +7,11 @@ from typing import Any, Self
 
 from mlserve.compare.ladder.decisions import Decisions
 from mlserve.compare.ladder.exactness import Exactness
+from mlserve.compare.ladder.explaining import Explaining
 from mlserve.compare.ladder.judging import Limits, judge
+from mlserve.compare.ladder.noise import Noise
+from mlserve.compare.ladder.sampling import row_numbers
+from mlserve.compare.ladder.worst import WorstRows
 from mlserve.compare.pairs import Pairs, State
 from mlserve.errors import InvalidInput
 
@@ -40,11 +44,21 @@ class Comparison:
         limits = self.plan.limits
         self.exactness = Exactness(limits)
         self.decisions = Decisions(limits, top_k=self.plan.top_k)
+        self.worst = WorstRows(limits, count=self.plan.worst_rows)
+        self.noise = Noise(limits)
+        self.explaining = Explaining(limits)
 
     def add(self, pairs: Pairs) -> None:
-        judged = judge(pairs, self.plan.limits)
+        judged, numbers = judge(pairs, self.plan.limits), row_numbers(pairs)
         self.exactness.learn(judged)
         self.decisions.learn(judged)
+        self.worst.learn(judged, numbers)
+        self.noise.learn_candidate(judged)
+        self.explaining.learn(judged, numbers)
+
+    def add_noise(self, pairs: Pairs) -> None:
+        """Learn the baseline's noise: ``expected`` is its answer, ``actual`` its answer in another batch."""
+        self.noise.learn_baseline(judge(pairs, self.plan.limits))
 
     def merge(self, other: Self) -> None:
         """Learn what ``other`` has. Raises InvalidInput if it was made by another plan."""
@@ -52,11 +66,15 @@ class Comparison:
             raise InvalidInput("comparisons of different plans have no common figures")
         self.exactness.merge(other.exactness)
         self.decisions.merge(other.decisions)
+        self.worst.merge(other.worst)
+        self.noise.merge(other.noise)
+        self.explaining.merge(other.explaining)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self, *, explain: bool = True) -> dict[str, Any]:
         """The parts of replay's answer that the ladder knows, as JSON values; ``docs/traffic.md`` says what they are.
 
-        ``metrics`` are flat numbers by name.
+        ``metrics`` are flat numbers by name. ``explain`` grows a tree (tens of milliseconds, and scikit-learn's
+        import); without it ``explanation`` is None.
         """
         agreement = self.decisions.agreement()
         decisions = self.decisions.figures()
@@ -68,16 +86,29 @@ class Comparison:
             "agreement": None if agreement is None else agreement.share,
             "metrics": metrics,
             "decisions": decisions,
+            "noise": self.noise.figures(is_decided=agreement is not None),
+            "worst": self.worst.figures(),
+            "explanation": self.explaining.figures(is_decided=agreement is not None) if explain else None,
         }
 
     def state(self) -> State:
-        return {"plan": asdict(self.plan), "exactness": self.exactness.state(), "decisions": self.decisions.state()}
+        return {
+            "plan": asdict(self.plan),
+            "exactness": self.exactness.state(),
+            "decisions": self.decisions.state(),
+            "worst": self.worst.state(),
+            "noise": self.noise.state(),
+            "explaining": self.explaining.state(),
+        }
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         self = cls(_plan(state["plan"]))
         self.exactness = Exactness.from_state(state["exactness"])
         self.decisions = Decisions.from_state(state["decisions"])
+        self.worst = WorstRows.from_state(state["worst"], self.plan.limits)
+        self.noise = Noise.from_state(state["noise"])
+        self.explaining = Explaining.from_state(state["explaining"], self.plan.limits)
         return self
 
 

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from mlserve.compare.ladder.decisions import Decisions
+from mlserve.compare.ladder.distributions import Distributions
 from mlserve.compare.ladder.exactness import Exactness
 from mlserve.compare.ladder.explaining import Explaining
 from mlserve.compare.ladder.judging import Limits, judge
 from mlserve.compare.ladder.noise import Noise
-from mlserve.compare.ladder.sampling import row_numbers
+from mlserve.compare.ladder.quality import Quality
+from mlserve.compare.ladder.ranking import Ranking
 from mlserve.compare.ladder.worst import WorstRows
 from mlserve.compare.pairs import Pairs, State
 from mlserve.errors import InvalidInput
@@ -42,6 +44,9 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan | None = None) -> None:
         self.plan = plan or ComparisonPlan()
         limits = self.plan.limits
+        self.ranking = Ranking(k=self.plan.k)
+        self.distributions = Distributions()
+        self.quality = Quality()
         self.exactness = Exactness(limits)
         self.decisions = Decisions(limits, top_k=self.plan.top_k)
         self.worst = WorstRows(limits, count=self.plan.worst_rows)
@@ -49,12 +54,14 @@ class Comparison:
         self.explaining = Explaining(limits)
 
     def add(self, pairs: Pairs) -> None:
-        judged, numbers = judge(pairs, self.plan.limits), row_numbers(pairs)
+        for rung in (self.ranking, self.distributions, self.quality):
+            rung.add(pairs)
+        judged = judge(pairs, self.plan.limits)
         self.exactness.learn(judged)
         self.decisions.learn(judged)
-        self.worst.learn(judged, numbers)
+        self.worst.learn(judged)
         self.noise.learn_candidate(judged)
-        self.explaining.learn(judged, numbers)
+        self.explaining.learn(judged)
 
     def add_noise(self, pairs: Pairs) -> None:
         """Learn the baseline's noise: ``expected`` is its answer, ``actual`` its answer in another batch."""
@@ -64,6 +71,9 @@ class Comparison:
         """Learn what ``other`` has. Raises InvalidInput if it was made by another plan."""
         if other.plan != self.plan:
             raise InvalidInput("comparisons of different plans have no common figures")
+        self.ranking.merge(other.ranking)
+        self.distributions.merge(other.distributions)
+        self.quality.merge(other.quality)
         self.exactness.merge(other.exactness)
         self.decisions.merge(other.decisions)
         self.worst.merge(other.worst)
@@ -81,7 +91,13 @@ class Comparison:
         metrics: dict[str, float] = {}
         if decisions and decisions["top_k"]:
             metrics[f"top{self.plan.top_k}_agreement"] = decisions["top_k"]["overlap"]
+        parts: dict[str, Any] = {}
+        for rung in (self.ranking, self.distributions, self.quality):
+            part = rung.figures()
+            metrics |= part.pop("metrics")
+            parts |= part
         return {
+            **parts,
             **self.exactness.figures(),
             "agreement": None if agreement is None else agreement.share,
             "metrics": metrics,
@@ -94,6 +110,9 @@ class Comparison:
     def state(self) -> State:
         return {
             "plan": asdict(self.plan),
+            "ranking": self.ranking.state(),
+            "distributions": self.distributions.state(),
+            "quality": self.quality.state(),
             "exactness": self.exactness.state(),
             "decisions": self.decisions.state(),
             "worst": self.worst.state(),
@@ -104,6 +123,9 @@ class Comparison:
     @classmethod
     def from_state(cls, state: State) -> Self:
         self = cls(_plan(state["plan"]))
+        self.ranking = Ranking.from_state(state["ranking"])
+        self.distributions = Distributions.from_state(state["distributions"])
+        self.quality = Quality.from_state(state["quality"])
         self.exactness = Exactness.from_state(state["exactness"])
         self.decisions = Decisions.from_state(state["decisions"])
         self.worst = WorstRows.from_state(state["worst"], self.plan.limits)

@@ -14,7 +14,6 @@ import numpy as np
 from mlserve.compare.ladder.features import Features, features_of, stacked
 from mlserve.compare.ladder.judging import Judged, Limits, judge
 from mlserve.compare.ladder.rules import try_rules
-from mlserve.compare.ladder.sampling import row_numbers
 from mlserve.compare.ladder.slices import slices
 from mlserve.compare.pairs import Outputs, Pairs, State
 
@@ -27,34 +26,34 @@ _ALL = np.uint64(2**64 - 1)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Sampled rows: their numbers (uint64), request weights, whether out of tolerance, and features."""
+    """Sampled rows: their keys (uint64), request weights, whether out of tolerance, and features."""
 
-    numbers: Array
+    keys: Array
     weights: Array
     over: Array
     features: Features
 
     def take(self, rows: Array) -> _Part:
-        return _Part(self.numbers[rows], self.weights[rows], self.over[rows], self.features.take(rows))
+        return _Part(self.keys[rows], self.weights[rows], self.over[rows], self.features.take(rows))
 
 
 class _Stratum:
-    """The ``SAMPLE_ROWS`` rows of lowest number, and how much all rows weigh. Merging is exact."""
+    """The ``SAMPLE_ROWS`` rows of lowest key, and how much all rows weigh. Merging is exact."""
 
     def __init__(self) -> None:
         self.weight = 0.0
         self._limit = _ALL
         self._parts: list[_Part] = []
 
-    def add(self, inputs: Outputs, numbers: Array, weights: Array, over: Array, rows: Array) -> None:
+    def add(self, inputs: Outputs, keys: Array, weights: Array, over: Array, rows: Array) -> None:
         """Rows ``rows`` (indexes) of ``inputs``; the other arrays are over all rows of ``inputs``."""
         self.weight += float(weights[rows].sum())
-        low = rows[numbers[rows] <= self._limit]
+        low = rows[keys[rows] <= self._limit]
         if len(low) > SAMPLE_ROWS:
-            low = low[np.argpartition(numbers[low], SAMPLE_ROWS - 1)[:SAMPLE_ROWS]]
+            low = low[np.argpartition(keys[low], SAMPLE_ROWS - 1)[:SAMPLE_ROWS]]
         if low.size:
-            features = features_of(inputs, low, len(numbers))
-            self._parts.append(_Part(numbers[low], weights[low], over[low], features))
+            features = features_of(inputs, low, len(keys))
+            self._parts.append(_Part(keys[low], weights[low], over[low], features))
             self._bound()
 
     def merge(self, other: _Stratum) -> None:
@@ -63,24 +62,24 @@ class _Stratum:
         self._bound()
 
     def sample(self) -> _Part | None:
-        """Its rows in the order of their numbers."""
+        """Its rows in the order of their keys."""
         if not self._parts:
             return None
         parts = self._parts
-        numbers = np.concatenate([part.numbers for part in parts])
+        keys = np.concatenate([part.keys for part in parts])
         whole = _Part(
-            numbers,
+            keys,
             np.concatenate([part.weights for part in parts]),
             np.concatenate([part.over for part in parts]),
             stacked([part.features for part in parts]),
         )
-        return whole.take(np.argsort(numbers, kind="stable")[:SAMPLE_ROWS])
+        return whole.take(np.argsort(keys, kind="stable")[:SAMPLE_ROWS])
 
     def state(self) -> State:
         part = self.sample()
         if part is None:
             return {"weight": self.weight, "part": None}
-        kept = {"numbers": part.numbers, "weights": part.weights, "over": part.over, "features": part.features.state()}
+        kept = {"keys": part.keys, "weights": part.weights, "over": part.over, "features": part.features.state()}
         return {"weight": self.weight, "part": kept}
 
     @classmethod
@@ -89,18 +88,18 @@ class _Stratum:
         self.weight, part = state["weight"], state["part"]
         if part is not None:
             features = Features.from_state(part["features"])
-            self._parts = [_Part(part["numbers"], part["weights"], part["over"], features)]
+            self._parts = [_Part(part["keys"], part["weights"], part["over"], features)]
             self._bound()
         return self
 
     def _bound(self) -> None:
-        if sum(len(part.numbers) for part in self._parts) < 2 * SAMPLE_ROWS and len(self._parts) < 64:
+        if sum(len(part.keys) for part in self._parts) < 2 * SAMPLE_ROWS and len(self._parts) < 64:
             return
         part = self.sample()
         if part is not None:
             self._parts = [part]
-            if len(part.numbers) == SAMPLE_ROWS:
-                self._limit = part.numbers[-1]
+            if len(part.keys) == SAMPLE_ROWS:
+                self._limit = part.keys[-1]
 
 
 class Explaining:
@@ -112,10 +111,10 @@ class Explaining:
         self._strata = [_Stratum() for _ in range(_STRATA)]
 
     def add(self, pairs: Pairs) -> None:
-        self.learn(judge(pairs, self._limits), row_numbers(pairs))
+        self.learn(judge(pairs, self._limits))
 
-    def learn(self, judged: Judged, numbers: Array) -> None:
-        """``add`` of what is judged already; ``numbers`` are the ``row_numbers`` of its pairs."""
+    def learn(self, judged: Judged) -> None:
+        """``add`` of what is judged already."""
         weights = judged.row_weights
         weights = np.ones(judged.rows) if weights is None else weights
         over = ~judged.within
@@ -123,7 +122,7 @@ class Explaining:
         for at, kept in enumerate(self._strata):
             rows = np.flatnonzero(stratum == at)
             if rows.size:
-                kept.add(judged.pairs.inputs, numbers, weights, over, rows)
+                kept.add(judged.pairs.inputs, judged.pairs.row_keys, weights, over, rows)
 
     def merge(self, other: Self) -> None:
         for mine, theirs in zip(self._strata, other._strata, strict=True):
@@ -139,7 +138,7 @@ class Explaining:
         if not parts:
             return None
         weights = np.concatenate([part.weights * (stratum.weight / part.weights.sum()) for stratum, part in parts])
-        changed = np.concatenate([np.full(len(part.numbers), stratum is self._strata[0]) for stratum, part in parts])
+        changed = np.concatenate([np.full(len(part.keys), stratum is self._strata[0]) for stratum, part in parts])
         over = np.concatenate([part.over for _, part in parts])
         differs = changed if is_decided else over
         found: dict[str, Any] = {"rules": [], "slices": [], "sampled": len(differs)}

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 DEPTH = 3
 _LEAF_ROWS = 10
 _CATEGORIES = 5
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 1e30  # whose sum over a sample is still a float32
 
 
 def rules(features: Features, differs: Array, weights: Array) -> list[dict[str, Any]]:

@@ -37,8 +37,6 @@ def labels_of(pairs: Pairs) -> tuple[Array, Array]:
     if pairs.labels is None:
         return np.zeros(pairs.rows), is_known
     labels = unmasked(pairs.labels).reshape(pairs.rows)
-    if labels.dtype.kind == "O" and kind_of(labels.dtype) != "text":
-        return labels, is_known
     if labels.dtype.kind == "O" and all(isinstance(value, (bool, int, float)) for value in labels[is_known].tolist()):
         numbers = np.zeros(pairs.rows)
         numbers[is_known] = labels[is_known].astype(np.float64)

@@ -10,7 +10,6 @@ import numpy as np
 
 from mlserve.compare.kinds import as_comparable
 from mlserve.compare.ladder.judging import Judged, Limits, judge
-from mlserve.compare.ladder.sampling import row_numbers, row_places
 from mlserve.compare.pairs import Pairs, State
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -32,10 +31,10 @@ class WorstRows:
         self._rows: list[tuple[bool, float, int, dict[str, Any]]] = []
 
     def add(self, pairs: Pairs) -> None:
-        self.learn(judge(pairs, self._limits), None)
+        self.learn(judge(pairs, self._limits))
 
-    def learn(self, judged: Judged, numbers: Array | None) -> None:
-        """``add`` of what is judged already; ``numbers`` are its ``row_numbers``, if known."""
+    def learn(self, judged: Judged) -> None:
+        """``add`` of what is judged already."""
         different = np.flatnonzero((judged.distance > 0) | judged.changed)
         if not different.size or not self._count:
             return
@@ -44,13 +43,11 @@ class WorstRows:
         different = self._candidates(different, changed, judged.distance)
         if not different.size:
             return
-        hashes = (row_numbers(judged.pairs) if numbers is None else numbers)[different]
+        hashes = judged.pairs.row_keys[different]
         order = np.lexsort((hashes, -judged.distance[different], ~changed[different]))[: self._count]
-        owners = np.repeat(np.arange(len(judged.pairs.rows_each)), judged.pairs.rows_each)
-        places = row_places(judged.pairs)
         for at in order.tolist():
             row = int(different[at])
-            shown = _shown(judged.pairs, row, judged.pairs.request_ids[int(owners[row])], int(places[row]))
+            shown = _shown(judged.pairs, row, judged.rows)
             self._rows.append((bool(changed[row]), float(judged.distance[row]), int(hashes[at]), shown))
         self._bound()
 
@@ -92,11 +89,13 @@ class WorstRows:
         del self._rows[self._count :]
 
 
-def _shown(pairs: Pairs, row: int, request_id: str, place: int) -> dict[str, Any]:
-    rows = pairs.rows
+def _shown(pairs: Pairs, row: int, rows: int) -> dict[str, Any]:
+    ends = np.cumsum(pairs.rows_each)
+    request = int(np.searchsorted(ends, row, side="right"))
+    first = 0 if pairs.first_rows is None else int(pairs.first_rows[request])
     return {
-        "request_id": request_id,
-        "row": place,
+        "request_id": pairs.request_ids[request],
+        "row": first + row - int(ends[request] - pairs.rows_each[request]),
         "inputs": _values(pairs.inputs, row, rows),
         "expected": _values(pairs.expected, row, rows),
         "actual": _values({name: pairs.actual[name] for name in pairs.expected if name in pairs.actual}, row, rows),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlserve.cli.options import ConfigFile, JsonFlag, Name, QuietFlag, RegistryUrl
+from mlserve.cli.options import ConfigFile, JsonFlag, LabelRole, Name, QuietFlag, RegistryUrl
 from mlserve.cli.output import Output
 
 
@@ -19,16 +19,18 @@ def outcome(
             metavar="DIR", help="The capture's folder; else serve.capture, else where servers say that they capture."
         ),
     ] = None,
-    label: Annotated[str, typer.Option(metavar="NAME", help="The column that holds the ground truth.")] = "label",
+    label: LabelRole = "label",
     id_: Annotated[
         str | None, typer.Option("--id", metavar="NAME", help="The column of request ids; default request_id, or id.")
     ] = None,
     row: Annotated[
-        str, typer.Option(metavar="NAME", help="The column that says which row of a request, from 0.")
-    ] = "row",
+        str | None,
+        typer.Option(metavar="NAME", help="The column that says which row of a request, from 0; default row."),
+    ] = None,
     time: Annotated[
-        str, typer.Option(metavar="NAME", help="The column that says when the truth became known.")
-    ] = "time",
+        str | None,
+        typer.Option(metavar="NAME", help="The column that says when the truth became known; default time."),
+    ] = None,
     horizon: Annotated[
         str | None,
         typer.Option(metavar="7d", help="Count those as late that became known later than this after their request."),
@@ -54,7 +56,7 @@ def outcome(
             name,
             file,
             capture=found.folder,
-            columns=Columns(id_, label, row, time),
+            columns=Columns(id_, label, row or "row", time or "time"),
             horizon_s=horizon_s,
             progress=progress,
         )

@@ -20,7 +20,7 @@ Document = Mapping[str, Any]
 
 COUNTED = ("identical", "within_tolerance")
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms")
-OF_LABELS = frozenset({"accuracy", "auc", "brier", "calibration_error", "f1", "log_loss", "mae", "r2", "rmse"})
+OF_LABELS = frozenset({"accuracy", "auc", "brier", "ece", "f1", "log_loss", "mae", "r2", "rmse"})
 """Metrics that there are only where outcomes are known."""
 
 OF_OUTPUTS = frozenset(

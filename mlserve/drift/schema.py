@@ -117,7 +117,7 @@ class DriftSchema:
     key: str = "key"
     group: str = "group"
     score: str | None = None
-    ignored: tuple[str, ...] = ()
+    ignored: tuple[Feature, ...] = ()
 
     def feature(self, name: str) -> Feature:
         """The feature called ``name``. Raises InvalidInput naming the nearest."""
@@ -129,11 +129,12 @@ class DriftSchema:
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """The names of each 2-D input's features in order, of inputs that are spread over features."""
-        found: dict[str, list[str]] = {}
-        for feature in self.features:
+        found: dict[str, list[Feature]] = {}
+        for feature in (*self.features, *self.ignored):
             if feature.column is not None:
-                found.setdefault(feature.input, []).append(feature.name)
-        return {name: tuple(names) for name, names in found.items()}
+                found.setdefault(feature.input, []).append(feature)
+        ordered = {name: sorted(ones, key=lambda one: one.column or 0) for name, ones in found.items()}
+        return {name: tuple(one.name for one in ones) for name, ones in ordered.items()}
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -143,7 +144,7 @@ class DriftSchema:
             "key": self.key,
             "group": self.group,
             "score": self.score,
-            "ignored": list(self.ignored),
+            "ignored": [feature.to_dict() for feature in self.ignored],
         }
 
     @classmethod
@@ -152,7 +153,8 @@ class DriftSchema:
         try:
             roles = {role: fields[role] for role in ("label", "time", "key", "group", "score")}
             features = tuple(Feature.from_dict(one) for one in fields["features"])
-            return cls(features=features, ignored=tuple(fields["ignored"]), **roles)
+            ignored = tuple(Feature.from_dict(one) for one in fields["ignored"])
+            return cls(features=features, ignored=ignored, **roles)
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"not a drift schema: {fields!r}") from error
 
@@ -187,7 +189,8 @@ def derive_schema(
     roles = {role: value for role in ("label", "time", "key", "group") if (value := getattr(said, role)) is not None}
     if said.score is not None:
         signature.output(said.score)
-    return DriftSchema(kept, score=said.score, ignored=tuple(said.ignore), **roles)
+    ignored = tuple(feature for feature in watched if feature.name in said.ignore)
+    return DriftSchema(kept, score=said.score, ignored=ignored, **roles)
 
 
 def guess_kind(values: Array, dtype: DType) -> Kind:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mlserve.compare.naming import Document
+from mlserve.compare.naming import PERCENTILES, Document
 from mlserve.report.figures import number, share
 from mlserve.report.junit import JunitCase
 
@@ -59,6 +59,11 @@ def _told(rung: str, found: Any) -> str:
             return f"{found['agree']} of {found['positions']} decided alike"
         case "quality":
             return ", ".join(f"{i['metric']} {number(i['before'])} → {number(i['after'])}" for i in found)
+        case "ranking":
+            sides = ((name, found.get(name)) for name in ("ndcg", "mrr"))
+            return ", ".join(f"{n} {number(i['before'])} → {number(i['after'])}" for n, i in sides if i)
+        case "latency":
+            return ", ".join(f"{name} {number(found.get(name))}" for name in PERCENTILES)
         case _:
             plain = {name: value for name, value in found.items() if isinstance(value, int | float | str)}
             return ", ".join(f"{name} {number(value)}" for name, value in plain.items() if name != "how")

@@ -52,7 +52,6 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
         "latency": _latency(documents, baseline),
         "scores": _scores(documents),
         "calibration": _calibration(documents),
-        "ranking_figures": _ranking_figures(documents),
         "setting": _setting(first),
         "has": {part: any(document.get(part) for document in documents) for part in _PARTS},
     }
@@ -96,6 +95,7 @@ def _side(document: Document, number: int) -> dict[str, Any]:
         "quality": [
             judged_difference(item) | {"name": spoken(item["metric"])} for item in document.get("quality") or []
         ],
+        "ranking": _ranking(document),
         "explanation": _explanation(document),
         "worst": worst[:SHOWN_ROWS],
         "further": worst[SHOWN_ROWS:],
@@ -150,6 +150,7 @@ def _latency(documents: Sequence[Document], baseline: str) -> str:
     ]
     if not any(curve for _, curve in curves):
         return ""
+    # A curve that is empty keeps its place: its colour is that of its candidate.
     return distribution(curves, "latency: the share of requests within a time", width=WIDTH)
 
 
@@ -184,10 +185,22 @@ def _calibration(documents: Sequence[Document]) -> str:
     return overlay(lines, "calibration", x="predicted probability", y="share that came true", diagonal=True)
 
 
-def _ranking_figures(documents: Sequence[Document]) -> list[tuple[str, str]]:
-    """The names of what ranking was measured by, as spoken and as in an answer."""
-    k = next((document["ranking"]["k"] for document in documents if document.get("ranking")), 10)
-    return [(f"NDCG@{k}", "ndcg"), *((spoken(name), name) for name in ("mrr", "kendall_tau_b", "rbo"))]
+def _ranking(document: Document) -> dict[str, Any]:
+    """What ranking shows: figures of both with their intervals, and those of the two together."""
+    found = document.get("ranking") or {}
+    names = {"ndcg": f"NDCG@{found.get('k', 10)}", "mrr": spoken("mrr")}
+    pairs = [
+        judged_difference({**found[key], "higher_is_better": True}) | {"name": name}
+        for key, name in names.items()
+        if isinstance(found.get(key), Mapping)
+    ]
+    alike = {spoken(name): found.get(name) for name in ("kendall_tau_b", "rbo")}
+    return {
+        "pairs": pairs,
+        "alike": {name: value for name, value in alike.items() if isinstance(value, Mapping)},
+        "groups": found.get("groups"),
+        "is_on_labels": found.get("gain") == "labels",
+    }
 
 
 def _reliability(bins: Sequence[Document]) -> list[tuple[float, float]]:

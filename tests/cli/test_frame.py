@@ -32,7 +32,7 @@ HEAVY = (
 CONTRACT = {
     "init", "doctor", "config", "export", "compose", "quantize", "register", "list", "show", "diff", "history", "tag",
     "archive", "unarchive", "policy", "promote", "rollback", "withdraw", "serve", "top", "keys", "predict", "bench",
-    "conform", "db", "lineage", "tune", "traffic", "what-served",
+    "conform", "db", "lineage", "tune", "traffic", "outcome", "what-served",
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
 
         with ThreadPoolExecutor(8) as clients:
             list(clients.map(ask, rows))
-    yield model, folder / "capture" / "m"
+    return model, folder / "capture" / "m"
 
 
 def test_the_recorded_version_answers_bit_for_bit_as_it_did(served: tuple[Path, Path], run: Run) -> None:

@@ -85,7 +85,8 @@ def test_what_is_ignored_is_not_watched() -> None:
     schema = derive_schema(TABLE, table_rows(), said=Said(ignore=("x[1]",)))
 
     assert [feature.name for feature in schema.features] == ["x[0]", "x[2]"]
-    assert schema.ignored == ("x[1]",)
+    assert [feature.name for feature in schema.ignored] == ["x[1]"]
+    assert schema.names == {"x": ("x[0]", "x[1]", "x[2]")}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_candidates_stand_side_by_side_and_share_the_pictures_of_the_baseline() 
     one = render_replay([answer("fraud:3")])
 
     assert "fraud:3, fraud:4 against what was recorded" in page
-    assert page.count("<svg") == one.count("<svg") + 3  # the intervals of the second one's metrics
+    assert page.count("<svg") == one.count("<svg") + 5  # the intervals of the second one's figures
     assert page.count('<polyline class="curve curve-0"') == 4
     assert page.count('<polyline class="curve curve-2"') == 4
 

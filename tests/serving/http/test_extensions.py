@@ -316,3 +316,10 @@ def test_many_classes_are_clipped_to_those_there_are(engine: FakeEngine, client:
     engine.release()
 
     assert client.took()[0].json["outputs"][0]["shape"] == [1, 3]
+
+
+def test_a_server_that_captures_nothing_takes_no_outcomes(client: Client) -> None:
+    reply = posted(client, "/v2/models/fraud/outcomes", '{"outcomes": []}')
+
+    assert (reply.status, "captures no requests" in reply.json["error"]) == (501, True)
+    assert posted(client, "/v2/models/nobody/outcomes", '{"outcomes": []}').status == 404

@@ -29,6 +29,7 @@ from mlserve.serving.http.routing import Action, Route, route_of
         pytest.param(b"POST", b"/v2/models/f/versions/12/infer", Route(Action.INFER, "f", 12), id="infer a version"),
         pytest.param(b"POST", b"/v2/models/a%2Fb%20%C3%A4/infer", Route(Action.INFER, "a/b ä"), id="percent-encoded"),
         pytest.param(b"POST", b"/v2/models/fraud/infer?x=/y", Route(Action.INFER, "fraud"), id="a query"),
+        pytest.param(b"POST", b"/v2/models/fraud/outcomes", Route(Action.OUTCOMES, "fraud"), id="outcomes"),
         pytest.param(b"GET", b"http://host:80/v2/models", Route(Action.MODELS), id="an absolute URL"),
         pytest.param(b"GET", b"/v2/models/ready", Route(Action.MODEL, "ready"), id="a model called ready"),
     ],

@@ -18,7 +18,7 @@ from mlserve.core.evidence import Evidence
 from mlserve.core.refs import Stage
 from mlserve.registry.evidencing import evidence_of
 from mlserve.registry.promoting import withdraw
-from mlserve.rows.capture_file import CaptureTable
+from mlserve.rows.capture_table import CaptureTable
 from mlserve.traffic.outcomes import OutcomeWriter
 from mlserve.traffic.surveying import requests_of
 from tests import models

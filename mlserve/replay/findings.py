@@ -160,7 +160,8 @@ def _rows_of(array: Array, batch: CapturedBatch, left: Array, *, is_kept: bool) 
 
 def as_rows(array: Array, batch: CapturedBatch) -> Array:
     """A tensor of ``batch`` with rows on axis 0; one that is no rows is one."""
-    return array if batch.has_rows else array[np.newaxis]
+    whole: Array = array if batch.has_rows else array[np.newaxis]
+    return whole
 
 
 def unlike(before: Outputs, after: Outputs) -> str | None:

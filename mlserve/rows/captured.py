@@ -53,7 +53,11 @@ class Texts(Sequence[str]):
         return len(self.column)
 
     def __iter__(self) -> Iterator[str]:
-        return (text or "" for text in self.column.to_pylist())
+        return iter(self.tolist())
+
+    def tolist(self) -> list[str]:
+        texts: list[str] = self.column.to_pylist()
+        return [text or "" for text in texts] if self.column.null_count else texts
 
     def take(self, index: Array) -> Texts:
         return Texts(self.column.take(pa.array(index)))

@@ -22,6 +22,7 @@ from mlserve.cli import (
     db,
     diff,
     doctor,
+    drift,
     export,
     failing,
     history,
@@ -35,6 +36,7 @@ from mlserve.cli import (
     promote,
     quantize,
     register,
+    replay,
     rollback,
     serve,
     show,
@@ -139,9 +141,11 @@ def commands() -> TyperGroup:
     _add(root, serve.serve, "mlserve serve fraud --port 8000")
     root.add_typer(_keys(), name="keys")
     root.add_typer(_traffic(), name="traffic")
+    root.add_typer(_drift(), name="drift")
     _add(root, outcome.outcome, "mlserve outcome fraud labels.csv --label is_fraud --horizon 30d")
     _add(root, top.top, "mlserve top http://127.0.0.1:8000 --interval 2")
     _add(root, predict.predict, "mlserve predict http://127.0.0.1:8000/v2/models/fraud test.npz -o scores.parquet")
+    _add(root, replay.replay, "mlserve replay capture/fraud --against fraud:3 --fail-on 'agreement<0.995'")
     _add(root, bench.bench, "mlserve bench http://127.0.0.1:8000/v2/models/fraud --concurrency 1,8,64 --slo p99=50ms")
     _add(root, tune.tune, "mlserve tune fraud:2 --slo p99=20ms --budget 60s")
     root.add_typer(_db(), name="db")
@@ -171,6 +175,12 @@ def _traffic() -> typer.Typer:
     _add(group, traffic.stats, "mlserve traffic stats capture/fraud")
     _add(group, traffic.compact, "mlserve traffic compact capture")
     _add(group, traffic.erase, "mlserve traffic erase capture --unit customer-17")
+    return group
+
+
+def _drift() -> typer.Typer:
+    group = _group("mlserve drift fit fraud:2 --reference train.parquet", "Drift: is the world still as it was?")
+    _add(group, drift.fit, "mlserve drift fit fraud:2 --reference train.parquet --label is_fraud")
     return group
 
 

@@ -13,8 +13,8 @@ _FORM = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|m|h|d|)\s*
 def parse_duration(text: str, option: str) -> float:
     """The seconds that ``text`` spells; a number alone is seconds. Raises UsageError, also for none at all.
 
-    >>> parse_duration("300s", "--budget"), parse_duration("1.5h", "--budget"), parse_duration("20", "--budget")
-    (300.0, 5400.0, 20.0)
+    >>> parse_duration("1.5h", "--budget"), parse_duration("20", "--budget"), parse_duration("7d", "--horizon")
+    (5400.0, 20.0, 604800.0)
     """
     found = _FORM.fullmatch(text)
     seconds = 0.0 if found is None else float(found["number"]) * _UNITS_S[found["unit"]]

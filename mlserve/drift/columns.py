@@ -70,13 +70,16 @@ def split(schema: DriftSchema, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return columns
 
 
-def stack(schema: DriftSchema, columns: Mapping[str, Array], feature_input: str) -> Array:
-    """The 2-D input ``feature_input`` (rows, features) out of ``columns``, in the model's element type.
+def stack(schema: DriftSchema, columns: Mapping[str, Array], feature_input: str) -> Array | None:
+    """The 2-D input ``feature_input`` (rows, features) out of ``columns`` by name, in the model's element type.
 
-    Only for an input all of whose columns are watched; the inverse of ``split``.
+    None where a column is missing. The inverse of ``split``.
     """
-    features = [feature for feature in schema.features if feature.input == feature_input]
-    return np.stack([columns[one.name] for one in features], axis=1).astype(features[0].datatype.numpy)
+    names = schema.names[feature_input]
+    if not all(name in columns for name in names):
+        return None
+    ones = [one for one in (*schema.features, *schema.ignored) if one.input == feature_input]
+    return np.stack([columns[name] for name in names], axis=1).astype(ones[0].datatype.numpy)
 
 
 def facets_of(feature: Feature, array: Array) -> dict[str, Array]:

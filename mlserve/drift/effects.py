@@ -16,6 +16,7 @@ import numpy as np
 from mlserve.drift.categorical import CategorySummary
 from mlserve.drift.numeric import NumericSummary
 from mlserve.rows.tables import Array
+from mlserve.stats import distances
 
 EffectName = Literal["wasserstein_sd", "total_variation"]
 Summary = NumericSummary | CategorySummary
@@ -94,11 +95,8 @@ def shares(counts: Array) -> Array:
 
 
 def _moved(reference: NumericSummary, window: NumericSummary) -> float:
-    """As ``wasserstein``, each summary's cells lying where its own values do: the outermost have no other place."""
-    places = np.concatenate([reference.centres, window.centres])
-    order = np.argsort(places, kind="stable")
-    none = np.zeros(len(reference.counts))
-    one = np.concatenate([reference.counts, none])[order]
-    other = np.concatenate([none, window.counts])[order]
-    # Within a cell the two centres differ by chance, which is noise and measured as such.
-    return float(wasserstein(one, other, places[order]))
+    """The Wasserstein distance, cells lying where their own values do: the outermost have no other place."""
+    one, other = reference.counts > 0, window.counts > 0
+    return distances.wasserstein(
+        reference.centres[one], window.centres[other], reference.counts[one], window.counts[other]
+    )

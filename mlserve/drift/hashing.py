@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from mlserve.rows.tables import Array
-from mlserve.rows.text_hashes import hashes_of, mixed
+from mlserve.stats.hashing import mixed, text_keys, value_keys
+
+_NULL = np.uint64(1)
 
 
 def priorities(start: int, rows: int, seed: int = 0) -> Array:
@@ -19,8 +21,8 @@ def priorities(start: int, rows: int, seed: int = 0) -> Array:
     >>> bool((priorities(0, 4)[2:] == priorities(2, 2)).all())
     True
     """
-    counted = np.arange(start, start + rows, dtype=np.uint64)
-    return mixed(mixed(counted) ^ mixed(np.full(1, seed, np.uint64)))
+    counted = value_keys(np.arange(start, start + rows, dtype=np.uint64))
+    return mixed(counted ^ value_keys(np.full(1, seed, np.uint64)))
 
 
 def row_hashes(columns: Mapping[str, Array]) -> Array:
@@ -32,21 +34,18 @@ def row_hashes(columns: Mapping[str, Array]) -> Array:
     for values in columns.values():
         one = _of_values(values)
         # A rotation in between, so that two equal columns don't cancel out.
-        total = one if total is None else mixed((total << np.uint64(1)) ^ (total >> np.uint64(63)) ^ one)
+        total = one if total is None else mixed(((total << np.uint64(1)) | (total >> np.uint64(63))) ^ one)
     return np.zeros(0, np.uint64) if total is None else total
 
 
 def _of_values(values: Array) -> Array:
-    if values.dtype.kind in "OSU":
-        encoded = pa.array([None if value is None else str(value) for value in values.tolist()], pa.string())
-        encoded = encoded.dictionary_encode()
-        table = np.append(hashes_of(encoded.dictionary), np.uint64(1))
-        index: Array = encoded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
-        return table[index]
     if values.dtype.kind in "mM":
-        return mixed(values.astype(np.int64).view(np.uint64))
-    numbers = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-    bits = numbers.view(np.uint64)
-    if np.isnan(numbers).any():
-        bits = np.where(np.isnan(numbers), np.float64(np.nan).view(np.uint64), bits)
-    return mixed(bits)
+        return value_keys(values.astype(np.int64))
+    if values.dtype.kind not in "OSU":
+        return value_keys(values)
+    texts = pa.array([None if value is None else str(value) for value in values.tolist()], pa.string())
+    encoded = texts.dictionary_encode()
+    table = np.append(text_keys(encoded.dictionary.to_pylist()), _NULL)
+    index: Array = encoded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
+    found: Array = table[index]
+    return found

@@ -32,6 +32,8 @@ COUNTED_VALUES = 24
 TEXT_VALUES = 1000
 """Text of more values, or of more than half as many as there are rows, is text and not a category."""
 ROWS_A_VALUE = 20
+RESERVED = "prediction."
+"""What the columns of predictions begin with, beside those of features."""
 CHANNELS = (1, 3, 4)
 MIN_SIDE = 8
 """Both sides of an image have at least so many pixels."""
@@ -117,7 +119,7 @@ class DriftSchema:
     key: str = "key"
     group: str = "group"
     score: str | None = None
-    ignored: tuple[str, ...] = ()
+    ignored: tuple[Feature, ...] = ()
 
     def feature(self, name: str) -> Feature:
         """The feature called ``name``. Raises InvalidInput naming the nearest."""
@@ -129,11 +131,12 @@ class DriftSchema:
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """The names of each 2-D input's features in order, of inputs that are spread over features."""
-        found: dict[str, list[str]] = {}
-        for feature in self.features:
+        found: dict[str, list[Feature]] = {}
+        for feature in (*self.features, *self.ignored):
             if feature.column is not None:
-                found.setdefault(feature.input, []).append(feature.name)
-        return {name: tuple(names) for name, names in found.items()}
+                found.setdefault(feature.input, []).append(feature)
+        ordered = {name: sorted(ones, key=lambda one: one.column or 0) for name, ones in found.items()}
+        return {name: tuple(one.name for one in ones) for name, ones in ordered.items()}
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -143,7 +146,7 @@ class DriftSchema:
             "key": self.key,
             "group": self.group,
             "score": self.score,
-            "ignored": list(self.ignored),
+            "ignored": [feature.to_dict() for feature in self.ignored],
         }
 
     @classmethod
@@ -152,7 +155,8 @@ class DriftSchema:
         try:
             roles = {role: fields[role] for role in ("label", "time", "key", "group", "score")}
             features = tuple(Feature.from_dict(one) for one in fields["features"])
-            return cls(features=features, ignored=tuple(fields["ignored"]), **roles)
+            ignored = tuple(Feature.from_dict(one) for one in fields["ignored"])
+            return cls(features=features, ignored=ignored, **roles)
         except (KeyError, TypeError) as error:
             raise InvalidInput(f"not a drift schema: {fields!r}") from error
 
@@ -187,7 +191,8 @@ def derive_schema(
     roles = {role: value for role in ("label", "time", "key", "group") if (value := getattr(said, role)) is not None}
     if said.score is not None:
         signature.output(said.score)
-    return DriftSchema(kept, score=said.score, ignored=tuple(said.ignore), **roles)
+    ignored = tuple(feature for feature in watched if feature.name in said.ignore)
+    return DriftSchema(kept, score=said.score, ignored=ignored, **roles)
 
 
 def guess_kind(values: Array, dtype: DType) -> Kind:
@@ -276,6 +281,11 @@ def _check_features(said: Said, known: Sequence[str]) -> None:
     twice = next((name for i, name in enumerate(known) if name in known[:i]), None)
     if twice is not None:
         raise InvalidInput(f"two features would be called '{twice}'", hint="inputs.NAME.names in a schema file")
+    taken = next((name for name in known if name.startswith(RESERVED)), None)
+    if taken is not None:
+        raise InvalidInput(
+            f"'{taken}' is what a column of predictions is called", hint="inputs.NAME.names in a schema file"
+        )
     for name in (*said.features, *said.ignore):
         if name not in known:
             raise InvalidConfig(f"the schema speaks of feature '{name}'", hint=did_you_mean(name, known))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlserve.compare.ladder.packing import pack, unpack
+from mlserve.compare.pairs import State
 from mlserve.core.digests import canonical_json, digest_bytes
 from mlserve.core.files import replacing
 from mlserve.errors import Conflict, InvalidInput, NotFound
@@ -35,7 +36,7 @@ class Checkpoint:
     listed: Sequence[Listed]
     found: Mapping[str, Any]
 
-    def restored(self, comparison: Callable[[Mapping[str, Any]], Learner]) -> Found:
+    def restored(self, comparison: Callable[[State], Learner]) -> Found:
         return Found.restored(self.found, comparison)
 
 

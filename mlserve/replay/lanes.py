@@ -25,7 +25,7 @@ MOST_WAITING = 4096
 
 
 class Lanes:
-    """``threads`` lanes for each of ``versions``. A context: its threads end with it."""
+    """``threads`` lanes for each of ``versions``; so many units were ``sent``. A context: its threads end with it."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Lanes:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.candidates = len(versions)
+        self.sent = 0
         self._clock = clock
         self._composition = composition
         self._done: SimpleQueue[Done | BaseException] = SimpleQueue()
@@ -60,6 +61,7 @@ class Lanes:
         return all(len(queue) < MOST_WAITING for queue in self._queues)
 
     def send(self, number: int, unit: Unit) -> None:
+        self.sent += 1
         for queue in self._queues:
             queue.put(number, unit)
 

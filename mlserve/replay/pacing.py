@@ -89,16 +89,23 @@ class _Sent:
 
 
 def paced(
-    units: Iterator[Unit], wire: Wire, speed: float | None, clock: Callable[[], float], *, tick_s: float = 0.05
+    units: Iterator[Unit],
+    wire: Wire,
+    speed: float | None,
+    clock: Callable[[], float],
+    *,
+    tick_s: float = 0.05,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Answer]:
     """Each of ``units`` with its answers, in order; sent at its distance from the first divided by ``speed``.
 
     None for ``speed`` sends as fast as the wire has room. ``took_s`` of an answer counts from when the unit was due, or
-    where it never was from when it was sent. ``units`` without a request come back at once, in their place.
+    where it never was from when it was sent. ``units`` without a request come back in their place. Once ``stop`` says
+    so nothing more is sent.
     """
     sent: dict[int, _Sent] = {}
     number = next_out = 0
-    began_s = clock()
+    began_s = 0.0
     first_ns: int | None = None
 
     def gather(timeout_s: float) -> None:
@@ -120,11 +127,14 @@ def paced(
             sent[number] = _Sent(unit, began_s, None, nothing)
             number += 1
             continue
-        first_ns = unit.due_ns if first_ns is None else first_ns
+        if first_ns is None:
+            first_ns, began_s = unit.due_ns, clock()
         due_s = None if speed is None else began_s + (unit.due_ns - first_ns) / 1e9 / speed
-        while due_s is not None and (left_s := due_s - clock()) > 0:
+        while due_s is not None and (left_s := due_s - clock()) > 0 and not stop():
             gather(min(left_s, tick_s))
             yield from finished()
+        if stop():
+            break
         while not wire.has_room() or len(sent) >= MOST_UNDER_WAY:
             gather(tick_s)
             yield from finished()

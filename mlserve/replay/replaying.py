@@ -23,7 +23,7 @@ from mlserve.replay.answering import Answered, Version, answer
 from mlserve.replay.findings import Labels
 from mlserve.replay.found import Found, again, first_of, noise_sample
 from mlserve.replay.joining import joined, joined_answers
-from mlserve.replay.ordering import in_order
+from mlserve.replay.ordering import drawn_ahead, in_order
 from mlserve.replay.pacing import Answer, Wire, paced
 from mlserve.replay.runs import Composition, edges_of
 from mlserve.replay.schedule import Source, Unit, merged, units_of
@@ -36,7 +36,16 @@ JOIN_ROWS = 2048
 COMPARING = 8
 """So many of those joined batches may wait to be compared; the sending waits beyond that, and is late."""
 
+AHEAD = 1024
+"""So many units are read before they are due."""
+
 Pause = Callable[[Found], None]
+Stop = Callable[[], bool]
+"""Whether to end here, with what was found so far; asked wherever that is all of one place."""
+
+
+def never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +72,14 @@ def replay_fast(
     found: Found,
     *,
     pause: Pause | None = None,
+    stop: Stop = never,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """All of ``captured`` from where ``found`` stands, through ``versions`` in this process, as fast as it goes."""
+) -> bool:
+    """All of ``captured`` from where ``found`` stands, through ``versions`` in this process, as fast as it goes.
+
+    Whether it came to the end; not where ``stop`` said so.
+    """
     began_s, before_s = clock(), found.seconds
 
     def work(numbered: tuple[int, CapturedBatch]) -> list[Answered]:
@@ -77,9 +90,13 @@ def replay_fast(
     for (number, batch), answers in in_order(numbered, work, threads=plan.lanes):
         _take(found, plan, number, batch, answers, batch.compute_ns, _recorded_runs(versions, plan, batch))
         found.seconds = before_s + clock() - began_s
-        if batch.place is not None and pause is not None:
-            pause(found)
-        progress("replaying requests", found.coverage.requests, plan.limit)
+        progress("replaying requests", found.taken, plan.limit)
+        if batch.place is not None:
+            if pause is not None:
+                pause(found)
+            if stop():
+                return False
+    return True
 
 
 def replay_paced(
@@ -90,12 +107,14 @@ def replay_paced(
     *,
     in_runs: bool,
     pause: Pause | None = None,
+    stop: Stop = never,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
+) -> bool:
     """All of ``captured`` from where ``found`` stands, over ``wire`` at the speed of ``plan``.
 
-    With ``in_runs`` a recorded run is sent at once. Comparing is done in a thread beside the sending.
+    With ``in_runs`` a recorded run is sent at once. Comparing is done in a thread beside the sending. Whether it came
+    to the end; where ``stop`` said so, what had been sent was waited for.
     """
     began_s, before_s = clock(), found.seconds
     waiting: deque[Future[None]] = deque()
@@ -107,16 +126,20 @@ def replay_paced(
             pause(found)
 
     units = _passed_over(_in_order_of_arrival(captured, plan, in_runs=in_runs), found.units)
+    # Reading a block takes milliseconds, in which nothing must be late.
+    ahead = drawn_ahead(_limited_units(units, plan.limit, found), AHEAD)
     number = found.batches
     with ThreadPoolExecutor(1, "replay-compare") as comparing:
-        for answers in _grouped(paced(_limited_units(units, plan.limit, found), wire, plan.speed, clock)):
+        sent = paced(ahead, wire, plan.speed, clock, stop=stop)
+        for answers in _grouped(sent):
             waiting.append(comparing.submit(compare, answers, number))
             number += 1
             while waiting and (waiting[0].done() or len(waiting) > COMPARING):
                 waiting.popleft().result()
-            progress("replaying requests", found.coverage.requests, plan.limit)
+            progress("replaying requests", found.taken, plan.limit)
         while waiting:
             waiting.popleft().result()
+    return not stop()
 
 
 def _answers(versions: Sequence[Version], plan: Plan, number: int, batch: CapturedBatch) -> list[Answered]:

@@ -57,17 +57,26 @@ def read_outcomes(path: Path, columns: Columns = DEFAULT_COLUMNS) -> Iterator[En
             parts = _from_table(ParquetTable(path), columns)
         case _:
             raise InvalidInput(f"'{path}' is not a file of outcomes", hint="one of .parquet, .csv, .jsonl")
-    is_text: bool | None = None
+    yield from _alike(parts, f"'{path}': ")
+
+
+def _alike(parts: Iterable[Entries], where: str) -> Iterator[Entries]:
+    """``parts``. Raises InvalidInput where one has text and another numbers."""
+    kinds: set[bool] = set()
     for entries in parts:
-        text_here = entries.labels.dtype.kind == "O"
-        if len(entries) and is_text not in (None, text_here):
-            raise InvalidInput(f"'{path}': some labels are text and others numbers")
-        is_text = text_here if len(entries) else is_text
+        if len(entries):
+            kinds.add(entries.labels.dtype.kind == "O")
+        if len(kinds) > 1:
+            raise InvalidInput(f"{where}some labels are text and others numbers")
         yield entries
 
 
 def from_objects(objects: Iterable[tuple[str, Any]], columns: Columns = DEFAULT_COLUMNS) -> Iterator[Entries]:
     """Outcomes out of JSON objects, each after where it stands, for messages. Raises InvalidInput."""
+    yield from _alike(_from_objects(objects, columns), "")
+
+
+def _from_objects(objects: Iterable[tuple[str, Any]], columns: Columns) -> Iterator[Entries]:
     held = _Held()
     for where, value in objects:
         if not isinstance(value, dict):

@@ -15,6 +15,8 @@ from mlserve.runtime.costs import Costs
 from mlserve.runtime.filling import Filling, decide_filling
 from mlserve.runtime.fixed import FixedBatches
 from mlserve.runtime.lone import Lone
+from mlserve.runtime.model import OnnxModel
+from mlserve.runtime.precision import precision_of
 from mlserve.runtime.runner import Runner
 from mlserve.runtime.trimming import give_back_soon
 from mlserve.serving.admission import Pacing
@@ -145,6 +147,11 @@ class Loaded:
     def is_up(self) -> bool:
         """Whether it can answer now; False while its process is started again."""
         return self._model.is_up
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, as ``quantize`` names it; where that cannot be seen, FP32."""
+        return precision_of(self._model) if isinstance(self._model, OnnxModel) else "fp32"
 
     def refresh_view(self, versions: tuple[str, ...], stages: tuple[str, ...]) -> None:
         """Say which versions of the model can be asked for, and which stages this one holds."""

@@ -47,19 +47,24 @@ def erase(folder: Path, unit_key_hash: str, *, by: str, now: datetime, progress:
     if folder.is_dir():
         finish_journals(folder)
     paths = files_of(folder)
+    theirs: list[tuple[CaptureFile, pa.Array]] = []
+    of_logs: dict[Path, list[pa.Array]] = {}
     for number, path in enumerate(paths):
         progress("erase", number, len(paths))
         file = open_file(path)
-        if file is None:
-            continue
-        ids = _ids(file, unit_key_hash)
-        if not len(ids):
+        ids = pa.nulls(0, pa.string()) if file is None else _ids(file, unit_key_hash)
+        if file is None or not len(ids):
             continue
         if is_growing(path):
             done.pending += 1
             continue
-        # First, for without the requests nobody would know any more which outcomes are theirs.
-        done.outcomes += sum(forget(log.parent.parent, ids) for log in logs_of(path))
+        theirs.append((file, ids))
+        for log in logs_of(path):
+            of_logs.setdefault(log, []).append(ids)
+    # First, for without the requests nobody would know any more which outcomes are theirs.
+    for log, parts in of_logs.items():
+        done.outcomes += forget(log.parent.parent, pa.concat_arrays(parts))
+    for file, ids in theirs:
         _rewrite(file, unit_key_hash)
         done.requests += len(ids)
         done.files += 1
@@ -73,7 +78,7 @@ def _ids(file: CaptureFile, unit_key_hash: str) -> pa.Array:
         batch.column("request_id").filter(pc.equal(batch.column("unit_key_hash"), unit_key_hash))
         for batch in file.batches()
     ]
-    return pa.concat_arrays([pa.array([], pa.string()), *found])
+    return pa.concat_arrays([pa.nulls(0, pa.string()), *found])
 
 
 def _others(batch: pa.RecordBatch, unit_key_hash: str) -> pa.RecordBatch:

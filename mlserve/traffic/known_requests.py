@@ -144,13 +144,15 @@ class _Growing:
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    if path.name.endswith(PARQUET_SUFFIX):
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield from file.iter_batches(columns=_COLUMNS, use_threads=False)
+    if not path.name.endswith(PARQUET_SUFFIX):
+        file = open_file(path)
+        yield from file.batches() if file is not None else ()
         return
-    file = open_file(path)
-    if file is not None:
-        yield from file.batches()
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as table:
+            yield from table.iter_batches(columns=_COLUMNS, use_threads=False)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"'{path}' cannot be read: {next(iter(str(error).splitlines()), error)}") from error
 
 
 def _held_of(batch: pa.RecordBatch) -> Held:

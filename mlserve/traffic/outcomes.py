@@ -84,28 +84,31 @@ class OutcomeWriter:
         """Append what is new in ``batches``, in their order, and count all. Afterwards it is on disk.
 
         Raises InvalidInput for text where labels were numbers (or the reverse), before anything of that batch is
-        written, and where the disk does not take it.
+        written, and where the disk does not take it: what was written by then is a duplicate the next time.
         """
         counted = Counted()
         make_private(self._log.parent, "the outcomes' folder")
-        with os_errors(self._log), locked(self._log.parent), _Appending(self._log) as log:
-            read_header(self._log)
-            self._outcomes.refresh()
-            self._known.refresh()
-            end, frames = self._outcomes.place(self._log)
-            log.begin(end, frames)
-            if not frames:
-                log.append(HEADER, msgspec.json.encode(Header(model=self._model, tool=f"mlserve {__version__}")))
-            now = max(self._clock(), self._outcomes.newest + 1)  # a clock that was set back must not undo corrections
-            for batch in batches:
-                self._check_kind(batch)
-                batch.received = np.full(len(batch), now)
-                fresh = self._judge(batch, counted, horizon_s)
-                if len(fresh):
-                    log.append(BATCH, packed(fresh))
-                    self._outcomes.add(fresh)
-                    self._outcomes.skip_to(self._log, log.inode, log.end, log.frames)
+        self._known.refresh()
+        for batch in batches:
+            # The lock is for each batch: who posts one outcome does not wait for who brings a large file.
+            with os_errors(self._log), locked(self._log.parent), _Appending(self._log) as log:
+                self._record(batch, log, counted, horizon_s)
         return counted
+
+    def _record(self, batch: Entries, log: _Appending, counted: Counted, horizon_s: float | None) -> None:
+        read_header(self._log)
+        self._outcomes.refresh()
+        self._check_kind(batch)
+        log.begin(*self._outcomes.place(self._log))
+        if not log.frames:
+            log.append(HEADER, msgspec.json.encode(Header(model=self._model, tool=f"mlserve {__version__}")))
+        now = max(self._clock(), self._outcomes.newest + 1)  # a clock that was set back must not undo corrections
+        batch.received = np.full(len(batch), now)
+        fresh = self._judge(batch, counted, horizon_s)
+        if len(fresh):
+            log.append(BATCH, packed(fresh))
+            self._outcomes.add(fresh)
+            self._outcomes.skip_to(self._log, log.inode, log.end, log.frames)
 
     def _check_kind(self, batch: Entries) -> None:
         before = self._outcomes.dtype
@@ -146,6 +149,8 @@ class OutcomeWriter:
 def forget(folder: Path, ids: pa.Array) -> int:
     """Take every outcome of the requests ``ids`` out of the log in ``folder``, for good; how many there were.
 
+    What was set aside as damaged goes whole if it has any of them.
+
     Raises InvalidInput where the log cannot be read, or the disk does not take the new one.
     """
     log = log_in(folder)
@@ -165,6 +170,10 @@ def forget(folder: Path, ids: pa.Array) -> int:
                         fresh.append(BATCH, packed(entries.take(np.flatnonzero(~is_theirs))))
     for kept in (log.parent / KNOWN).glob("*"):
         kept.unlink(missing_ok=True)  # hashes of their ids
+    for damaged in log.parent.glob("damaged-*"):
+        content = damaged.read_bytes()
+        if any(name.encode() in content for name in ids.to_pylist()):
+            damaged.unlink()
     return gone
 
 

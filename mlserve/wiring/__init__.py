@@ -6,6 +6,7 @@ registering   a model file becomes a version: signature, load, certificate, gold
 predicting    a ref, a file or a server's URL becomes something that answers rows
 outcomes      which capture is meant, and a file of labels recorded beside it
 serving       names and files become a running server
+drifting      a version and its reference become a drift profile
 benching      load for what a target names (targeting): a server, or a model in this process (calling)
 checking      what ``mlserve doctor`` looks at
 starting      what ``mlserve init`` makes

@@ -28,13 +28,12 @@ USEFUL_ROWS = 32
 
 MEASURE_S = 2.0
 _PRECISIONS = (
-    ("int4", ("MatMulNBits",)),
-    (
-        "int8",
-        ("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul"),
-    ),
-    ("int8", ("DequantizeLinear",)),
+    ("int4-weights", ("MatMulNBits",)),
+    ("int8-dynamic", ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")),
+    ("int8", ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger")),
+    ("int8-weights", ("DequantizeLinear",)),
 )
+"""By what operators a graph shows it, where nothing says how it was made; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +132,21 @@ def recorded_version(
 
 
 def precision_of(model: OnnxModel, path: Path) -> str:
-    """What the numbers inside ``model`` are, as far as its operators and what made it say: "fp32", "fp16", "int8" …"""
-    from mlserve.core.dtypes import DType
+    """What ``model`` computes in, as ``quantize`` names it: as the file says, else by its operators and tensors."""
+    import onnx
 
+    from mlserve.core.dtypes import DType
+    from mlserve.graph.properties import provenance_of
+
+    said = provenance_of(onnx.load(path, load_external_data=False)).get("quantize")
+    method = said.get("method") if isinstance(said, dict) else None
+    if method in ("fp16", *(name for name, _ in _PRECISIONS)):
+        return str(method)
     for precision, operators in _PRECISIONS:
         if any(name in model.operators for name in operators):
             return precision
     floats = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs) if spec.dtype.is_float}
-    if DType.FLOAT16 in floats or _method(path) == "fp16":
-        return "fp16"
-    return "fp32"
-
-
-def _method(path: Path) -> str | None:
-    """How it was quantized, where our own command did."""
-    import onnx
-
-    from mlserve.graph.properties import provenance_of
-
-    said = provenance_of(onnx.load(path, load_external_data=False)).get("quantize")
-    return said.get("method") if isinstance(said, dict) else None
+    return "bf16" if DType.BFLOAT16 in floats else "fp16" if DType.FLOAT16 in floats else "fp32"
 
 
 def _useful(

@@ -85,7 +85,8 @@ def test_what_is_ignored_is_not_watched() -> None:
     schema = derive_schema(TABLE, table_rows(), said=Said(ignore=("x[1]",)))
 
     assert [feature.name for feature in schema.features] == ["x[0]", "x[2]"]
-    assert schema.ignored == ("x[1]",)
+    assert [feature.name for feature in schema.ignored] == ["x[1]"]
+    assert schema.names == {"x": ("x[0]", "x[1]", "x[2]")}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,11 @@ def test_what_does_not_fit_the_signature_is_named(said: Said, complaint: str) ->
 def test_two_features_of_one_name_are_refused() -> None:
     with pytest.raises(InvalidInput, match="two features would be called 'a'"):
         derive_schema(TABLE, table_rows(), names={"x": ("a", "a", "b")})
+
+
+def test_the_names_of_predictions_are_taken() -> None:
+    with pytest.raises(InvalidInput, match="is what a column of predictions is called"):
+        derive_schema(TABLE, table_rows(), names={"x": ("a", "prediction.score", "b")})
 
 
 def test_rows_split_into_columns_stack_to_the_same_rows() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mlserve.errors import InvalidInput, NotFound
 from mlserve.rows.outcome_log import NO_TIME, WHOLE
-from mlserve.rows.outcome_rows import Columns, read_outcomes
+from mlserve.rows.outcome_rows import BATCH_ROWS, Columns, from_objects, read_outcomes
 
 FORMS = ("csv", "parquet", "jsonl", "json")
 AT = "2026-11-27T12:00:00Z"
@@ -119,6 +119,13 @@ def test_text_among_numbers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "late.csv").write_text(f"id,label\n{lines}x,spam\n")
     with pytest.raises(InvalidInput, match=r"row 40001.*'spam' is not a number"):
         found(tmp_path / "late.csv")
+
+
+def test_text_among_numbers_is_refused_beyond_a_batch() -> None:
+    objects = [{"id": f"{number}", "label": number} for number in range(BATCH_ROWS)]
+
+    with pytest.raises(InvalidInput, match="some labels are text"):
+        list(from_objects(("", one) for one in [*objects, {"id": "x", "label": "spam"}]))
 
 
 def test_a_list_and_a_row_contradict_each_other(tmp_path: Path) -> None:

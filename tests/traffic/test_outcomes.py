@@ -24,7 +24,7 @@ from mlserve.rows.reading import open_rows, open_table
 from mlserve.traffic.compacting import compact
 from mlserve.traffic.erasing import erase
 from mlserve.traffic.known_requests import KNOWN, KnownRequests
-from mlserve.traffic.outcomes import Counted, OutcomeWriter
+from mlserve.traffic.outcomes import Counted, OutcomeWriter, forget
 from mlserve.traffic.surveying import survey
 from tests.traffic.making import EPOCH_S, SIGNATURE, captured, recorded, writer
 from tests.traffic.outcome_making import entries, noon, recorder
@@ -189,6 +189,10 @@ def test_behind_a_flipped_byte_nothing_is_thrown_away(folder: Path, caplog: pyte
     (damaged,) = log_in(folder).parent.glob("damaged-*")
     assert damaged.read_bytes() == content[at:]
     assert "is damaged from byte" in caplog.text
+    assert forget(folder, pa.array(["id-9"])) == 0
+    assert damaged.exists()
+    assert forget(folder, pa.array(["id-1"])) == 0
+    assert not damaged.exists()
 
 
 def test_a_disk_that_is_full_is_said_and_costs_nothing_that_was_there(folder: Path) -> None:
@@ -232,6 +236,13 @@ def test_known_requests_are_found_in_every_kind_of_file(tmp_path: Path) -> None:
     known.refresh()
     assert known.find(ids)[0].tolist() == [1, 2, 1, 1, 1]
     assert sorted(path.name.split(".")[-1] for path in (folder / "outcomes" / KNOWN).iterdir()) == ["npy"] * 3
+
+
+def test_a_file_in_the_capture_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "broken.parquet").write_bytes(b"nothing")
+
+    with pytest.raises(InvalidInput, match=r"broken\.parquet' cannot be read"):
+        record(folder, (["id-0"], [1]))
 
 
 def test_what_was_found_in_a_file_is_kept_and_a_damaged_note_of_it_is_made_anew(folder: Path) -> None:
@@ -294,6 +305,12 @@ def test_a_capture_that_is_asked_for_labels_has_the_rows_that_have_one(folder: P
     assert batch.inputs["x"].tolist() == [[3, 4, 5], [10, 11, 12], [16, 17, 18]]
     assert rows.unlabelled_rows == 3
     assert open_rows(folder, SIGNATURE).read().roles["group"].tolist() == ["id-0", "id-1", "id-2", *["id-10"] * 3]
+
+
+def test_what_a_shadow_was_asked_too_is_no_row_of_a_capture(tmp_path: Path) -> None:
+    captured(tmp_path, recorded(), recorded(stage="shadow"))
+
+    assert open_rows(tmp_path, SIGNATURE).read().roles["group"].tolist() == ["id-0", "id-1", "id-2"]
 
 
 def test_the_digest_of_labelled_rows_is_of_the_outcomes_too(folder: Path) -> None:

@@ -26,6 +26,7 @@ from mlserve.core.settings import ServeSettings
 from mlserve.core.telling import error_event
 from mlserve.errors import InvalidInput, MlserveError
 from mlserve.runtime.generation import messages
+from mlserve.runtime.precision import precision_of
 from mlserve.serving.shadow.comparing import Comparing
 from mlserve.serving.shadow.messages import Opening
 from mlserve.serving.shadow.mirrored import mirrored_in
@@ -33,6 +34,7 @@ from mlserve.serving.shadow.ring import Ring
 from mlserve.serving.shadow.running import ShadowModel, open_shadow
 
 if TYPE_CHECKING:
+    from mlserve.serving.shadow.labelling import Labelling
     from mlserve.serving.shadow.pairing import PairWriter
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class Child:
         self._model: ShadowModel | None = None
         self._comparing: Comparing | None = None
         self._pairs: PairWriter | None = None
+        self._labelling: Labelling | None = None
         self._kept_at_s = self._wrote_at_s = time.monotonic()
 
     def open(self, opening: Opening) -> dict[str, Any]:
@@ -106,7 +109,6 @@ class Child:
         try:
             self._ring = Ring(opening.ring)
             settings = msgspec.convert(opening.serve, ServeSettings)
-            self._comparing = Comparing(opening, self._ring)
             self._model = open_shadow(
                 Path(opening.path),
                 label=opening.ref,
@@ -114,7 +116,9 @@ class Child:
                 threads=settings.shadow_threads,
                 certificate=opening.certificate,
             )
-            self._pairs = self._pair_writer(opening, settings, self._model)
+            self._comparing = Comparing(opening, self._ring, precision_of(self._model.model))
+            if settings.capture is not None:
+                self._capture_to(Path(settings.capture), opening, settings, self._model)
         except MlserveError as error:
             return error_event(error)
         except Exception as error:
@@ -129,7 +133,7 @@ class Child:
             return error_event(InvalidInput("nothing was opened"))
         try:
             if question["ask"] == "document":
-                return {"event": "document", "document": comparing.document()}
+                return {"event": "document", "document": self._with_labels(comparing.document())}
             return {"event": "told", "told": msgspec.to_builtins(comparing.told())}
         except Exception as error:
             log.exception("asked to %s", question["ask"])
@@ -194,17 +198,27 @@ class Child:
             pass
         if self._pairs is not None:
             self._pairs.close()
+        if self._labelling is not None:
+            self._labelling.look()
         self._comparing.close()
         return self.answer({"ask": "tell"}) | self.answer({"ask": "document"})
 
-    def _pair_writer(self, opening: Opening, settings: ServeSettings, model: ShadowModel) -> PairWriter | None:
-        if settings.capture is None:
-            return None
+    def _with_labels(self, document: dict[str, Any]) -> dict[str, Any]:
+        """``document`` with what only outcomes can tell, where there are any."""
+        found = {} if self._labelling is None else self._labelling.figures()
+        return document | found | {"metrics": document["metrics"] | found.get("metrics", {})}
+
+    def _capture_to(self, folder: Path, opening: Opening, settings: ServeSettings, model: ShadowModel) -> None:
         # pyarrow takes memory and time that a shadow without a capture need not pay.
+        from mlserve.serving.shadow.labelling import Labelling
         from mlserve.serving.shadow.pairing import PairWriter
         from mlserve.traffic.planning import plan_in
 
-        return PairWriter(plan_in(settings), opening.name, opening.version, opening.digest, model.model.signature)
+        assert self._comparing is not None
+        signature = model.model.signature
+        self._pairs = PairWriter(plan_in(settings), opening.name, opening.version, opening.digest, signature)
+        self._labelling = Labelling(folder, opening, self._comparing.plan)
+        self._labelling.start()
 
 
 if __name__ == "__main__":

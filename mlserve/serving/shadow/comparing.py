@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlserve.compare.ladder.comparison import ComparisonPlan
 from mlserve.compare.pairs import Array, Pairs
 from mlserve.core.files import replacing
 from mlserve.core.histograms import Histogram
@@ -45,17 +46,27 @@ class Kept(msgspec.Struct):
     comparison: bytes
     failures: list[dict[str, str]] = []
 
+    @property
+    def judgement(self) -> Judgement:
+        """The comparison, anew each time. Raises InvalidInput."""
+        return Judgement.unpacked(self.comparison)
+
 
 class Comparing:
-    """Learns of runs, for one thread that adds and others that ask. ``ring`` counts what was mirrored."""
+    """Learns of runs, for one thread that adds and others that ask. ``ring`` counts what was mirrored.
 
-    def __init__(self, opening: Opening, ring: Ring) -> None:
+    ``precision`` is what the shadow computes in, None where that is not known; it decides what is within tolerance.
+    """
+
+    def __init__(self, opening: Opening, ring: Ring, precision: str | None = None) -> None:
         self._opening = opening
         self._ring = ring
         self._lock = threading.Lock()
         self._path = Path(opening.state)
         self._told = Told()
-        self._judgement = Judgement()
+        self._judgement = Judgement(
+            ComparisonPlan(precisions=(opening.champion_precision, precision or opening.champion_precision))
+        )
         self._failures: list[dict[str, str]] = []
         self._pool: list[Pairs] = []
         self._pool_rows = 0
@@ -64,11 +75,16 @@ class Comparing:
         kept = read_kept(self._path)
         if kept is not None:
             self._told, self._failures = kept.told, kept.failures
-            self._judgement = Judgement.unpacked(kept.comparison)
+            self._judgement = kept.judgement
         lost = ring.taken - self._told.compared - self._told.failed
         if lost > 0:
             self._told.failed += lost
             self._note("", LOST)
+
+    @property
+    def plan(self) -> ComparisonPlan:
+        """How answers are compared."""
+        return self._judgement.plan
 
     def add(self, rans: Sequence[Ran]) -> None:
         """Learn of runs of the shadow."""
@@ -115,14 +131,17 @@ class Comparing:
         with self._lock:
             # Merged beside what goes on being added to.
             own = msgspec.msgpack.decode(self._packed(), type=Kept)
-        told, failures = own.told, own.failures
-        judgement = Judgement.unpacked(own.comparison)
+        told, failures, judgement = own.told, own.failures, own.judgement
         for path in sorted(glob.glob(self._opening.siblings)):
             other = None if Path(path) == self._path else read_kept(Path(path))
-            if other is not None:
-                told = told.merged(other.told)
-                judgement.merge(Judgement.unpacked(other.comparison))
-                failures = [*failures, *other.failures]
+            if other is None:
+                continue
+            try:
+                judgement.merge(other.judgement)
+            except MlserveError as error:
+                log.warning("what another worker's shadow has learned is left out: %s", error.message)
+                continue
+            told, failures = told.merged(other.told), [*failures, *other.failures]
         return document_of(self._opening, told, judgement, failures[:FAILURES])
 
     def _counted(self) -> Told:

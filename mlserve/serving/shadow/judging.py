@@ -1,52 +1,58 @@
-"""The comparison of a shadow with production: the ladder as one object that packs, merges and tells."""
+"""The comparison of a shadow with production: the ladder, as it is kept, merged and told of."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from mlserve.compare.labels import Agreement, agreement
+from mlserve.compare.ladder.comparison import Comparison, ComparisonPlan
+from mlserve.compare.ladder.packing import pack, unpack
 from mlserve.compare.pairs import Pairs
-from mlserve.compare.tolerance import Difference, compare
-from mlserve.errors import MlserveError
+from mlserve.errors import InvalidInput, MlserveError
 
-RTOL, ATOL = 1e-3, 1e-5
+_OF_INPUTS = ("worst", "explanation")
+"""Parts of a comparison's figures that show what was asked, which is no business of whoever may ask a server; a replay
+of the capture shows it to who may read that."""
 
 
 class Judgement:
     """What was learned of pairs of answers."""
 
-    def __init__(self) -> None:
-        self._difference = Difference()
-        self._agreement = Agreement()
+    def __init__(self, plan: ComparisonPlan | None = None) -> None:
+        self._comparison = Comparison(plan)
+
+    @property
+    def plan(self) -> ComparisonPlan:
+        return self._comparison.plan
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Rows, those identical, and those within tolerance."""
-        found = self._difference
-        return found.rows, found.identical_rows, found.rows_within
+        found = self._comparison.exactness
+        return found.rows, found.identical, found.within_tolerance
 
     def add(self, pairs: Pairs) -> None:
-        self._difference = self._difference.merge(compare(pairs.expected, pairs.actual, rtol=RTOL, atol=ATOL))
-        try:
-            self._agreement = self._agreement.merge(agreement(pairs.expected, pairs.actual))
-        except MlserveError:
-            return
+        """Learn from ``pairs``. Raises what the ladder raises for answers that it cannot compare."""
+        self._comparison.add(pairs)
 
     def merge(self, other: Judgement) -> None:
-        self._difference = self._difference.merge(other._difference)
-        self._agreement = self._agreement.merge(other._agreement)
+        """Learn what ``other`` has. Raises InvalidInput where it was made by another plan."""
+        self._comparison.merge(other._comparison)
 
     def figures(self) -> dict[str, Any]:
-        agreed = self._agreement
-        return {"agreement": agreed.share if agreed.total else None, "metrics": {}}
+        """The parts of the document that come of comparing."""
+        return {name: value for name, value in self._comparison.figures().items() if name not in _OF_INPUTS}
 
     def packed(self) -> bytes:
-        return msgspec.msgpack.encode([self._difference, self._agreement])
+        return pack(self._comparison.state())
 
     @classmethod
     def unpacked(cls, content: bytes) -> Judgement:
+        """The inverse of ``packed``. Raises InvalidInput for what is none, or was learned by another release."""
         made = cls()
-        made._difference, made._agreement = msgspec.msgpack.decode(content, type=tuple[Difference, Agreement])
+        try:
+            made._comparison = Comparison.from_state(unpack(content))
+        except MlserveError:
+            raise
+        except Exception as error:
+            raise InvalidInput(f"what a shadow had learned cannot be read: {type(error).__name__}") from error
         return made

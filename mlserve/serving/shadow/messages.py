@@ -31,6 +31,7 @@ class Opening(msgspec.Struct, kw_only=True):
     traffic: float
     champion: int
     champion_digest: str | None
+    champion_precision: str = "fp32"
     path: str
     certificate: dict[str, Any] | None
     ring: int

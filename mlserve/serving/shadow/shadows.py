@@ -249,7 +249,7 @@ class Shadows:
         keeper = Keeper(
             f"{pair.name}:{pair.version}",
             descriptor,
-            partial(self._prepare, pair, held, descriptor),
+            partial(self._prepare, pair, held, self._repository.find(pair.name, pair.champion), descriptor),
             open_limit_s=self._settings.load_timeout_s,
             evidence_s=self._settings.shadow_evidence_s,
             on_change=partial(self._soon, self._changed, pair),
@@ -293,7 +293,7 @@ class Shadows:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _prepare(self, pair: Pair, held: Held, descriptor: int) -> Opening:
+    def _prepare(self, pair: Pair, held: Held, champion: Loaded, descriptor: int) -> Opening:
         """In the keeper's thread: fetch, and say where everything is. Raises what fetching raises."""
         fetched = self._records.fetch(held)
         if fetched.kind != "onnx":
@@ -311,6 +311,7 @@ class Shadows:
             traffic=self._traffic[pair],
             champion=pair.champion,
             champion_digest=pair.champion_digest,
+            champion_precision=champion.precision,
             path=str(fetched.path),
             certificate=None if fetched.certificate is None else fetched.certificate.to_dict(),
             ring=descriptor,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from mlserve.compare.ladder.comparison import Comparison, ComparisonPlan
 from mlserve.compare.ladder.packing import pack, unpack
+from mlserve.compare.pairs import Pairs
 from mlserve.errors import CorruptArtefact, InvalidInput
 from tests.compare.ladder.pairs_of import classifier, cuts, pieces
 
@@ -57,6 +58,14 @@ def test_nothing_compared_is_no_agreement():
     assert (found["rows"], found["agreement"], found["decisions"]) == (0, None, None)
 
 
+def test_without_explaining_and_worst_rows_no_input_is_kept():
+    comparison = Comparison(ComparisonPlan(worst_rows=0, explain=False))
+    comparison.add(classifier(300, 1, noise=0.1))
+
+    assert b"country" not in pack(comparison.state())
+    assert comparison.figures()["explanation"] is None
+
+
 def test_comparisons_of_other_tolerances_are_not_merged():
     with pytest.raises(InvalidInput, match="different plans"):
         Comparison().merge(Comparison(ComparisonPlan(atol=1.0)))
@@ -84,3 +93,18 @@ def test_no_byte_that_flips_does_more_than_be_refused_or_read():
             unpack(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
         except (CorruptArtefact, InvalidInput):
             continue
+
+
+def test_scores_labels_and_rankings_have_their_figures_and_names():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.random((40, 1)), rng.integers(0, 2, 40)
+    ids, each = [f"q{number}" for number in range(8)], np.full(8, 5)
+
+    found = learned(Pairs(ids, each, {"p": scores}, {"p": scores**2}, inputs={}, labels=labels)).figures()
+
+    assert (found["ranking"]["groups"], found["distribution"]["output"]) == (8, "p")
+    assert [one["metric"] for one in found["quality"]] == ["accuracy", "auc", "log_loss", "brier", "ece"]
+    assert len(found["calibration"]["before"]) > 1
+    assert {"ndcg@10_drop", "mrr", "kendall_tau_b", "rbo", "ks", "wasserstein", "psi", "js", "accuracy_drop"} <= set(
+        found["metrics"]
+    )

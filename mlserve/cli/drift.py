@@ -1,0 +1,109 @@
+"""``mlserve drift``: whether what a model is asked still looks as it did when the model was right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlserve.cli.options import (
+    ConfigFile,
+    GroupRole,
+    IgnoreExtra,
+    JsonFlag,
+    KeyRole,
+    LabelRole,
+    QuietFlag,
+    Ref,
+    RegistryUrl,
+    TimeRole,
+)
+from mlserve.cli.output import Output
+
+if TYPE_CHECKING:
+    from mlserve.drift.said import Said
+    from mlserve.rows.reading import Roles
+
+
+def fit(
+    ref: Ref,
+    reference: Annotated[
+        Path, typer.Option(metavar="DATA", help="Rows as they were when the model was right: a data file or a capture.")
+    ],
+    schema: Annotated[
+        str, typer.Option(metavar="auto|FILE", help="A TOML file that names features, kinds and bounds; or guess them.")
+    ] = "auto",
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A detector for the checks; may be repeated. Else by type and size."),
+    ] = None,
+    label: LabelRole = "label",
+    group: GroupRole = "group",
+    key: KeyRole = "key",
+    time: TimeRole = "time",
+    ignore_extra: IgnoreExtra = False,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Learn how the reference of a version looks, for later checks to be held against.
+
+    The profile is kept beside the version; the same data and schema again are the same profile.
+    """
+    from mlserve import wiring
+    from mlserve.core.refs import parse_ref
+    from mlserve.drift.naming import check_detectors
+    from mlserve.drift.said import Said, read_said
+    from mlserve.wiring.drifting import SHOWN_ROWS, fit_version
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    parsed = parse_ref(ref)
+    said = Said() if schema == "auto" else read_said(Path(schema))
+    roles = _roles(said, label=label, group=group, key=key, time=time)
+    detectors = check_detectors(detector or ())
+    with wiring.connect(config, registry=registry) as app, out.progress() as progress:
+        done = fit_version(
+            app,
+            parsed,
+            reference,
+            said=said,
+            roles=roles,
+            detectors=detectors,
+            ignore_extra=ignore_extra,
+            registry=registry,
+            config_file=config,
+            progress=progress,
+        )
+    document = done.to_dict()
+    news = "has a new drift profile" if done.created else "has this drift profile already"
+    rows = document["reference"]["rows"]
+    out.result(
+        f"{done.ref} {news}, of {rows} rows ({done.recorded.profile_digest[:19]}…)",
+        document,
+        made=done.recorded.profile_digest,
+    )
+    columns = ("name", "kind", "nulls", "mean", "p05", "p50", "p95", "values", "top", "threshold")
+    out.details(columns, [_line(feature) for feature in document["features"]])
+    out.detail(f"threshold: the effect that a window of {SHOWN_ROWS} rows must reach to be called drift")
+
+
+def _line(feature: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: _rounded(value) for name, value in feature.items()}
+    return shown | {"top": ", ".join(feature["top"]) if "top" in feature else None}
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _roles(said: Said, **flags: str) -> Roles:
+    """The columns that play a role: by flag, else as the schema file says, else by the usual name."""
+    from mlserve.rows.reading import Roles
+
+    usual = Roles()
+    chosen = {
+        role: name if name != getattr(usual, role) else getattr(said, role) or name for role, name in flags.items()
+    }
+    return Roles(**chosen)

@@ -88,13 +88,15 @@ def _serve(story: Story, traffic: Asked) -> dict[str, Any]:
             with story.step(f"{ref} goes into the shadow of production while people search"):
                 story.mlserve("promote", ref, "--to", "shadow", "--traffic", "100%", "--wait")
                 answers = client.ask(url, "ranker", part)
-                _wait_for(lambda: client.shadow(url, "ranker"), "rows", CANDIDATES * len(part))
+                _wait_for(lambda: client.shadow(url, "ranker"), "compared", len(part))
+                story.say(f"{len(answers)} queries answered, every one of them by {ref} too, whose answers nobody saw")
+                # Captured requests are on disk within a second; what is true of them is usually known much later.
+                time.sleep(1.0)
                 told = client.tell_outcomes(url, "ranker", part)
-                story.say(f"{len(answers)} queries answered; the truth of {told['joined']} rows became known later")
-                _wait_for(lambda: client.shadow(url, "ranker").get("metrics", {}), METRIC, 0.0)
-                shown[ref] = client.shadow(url, "ranker")
-                story.say(f"live, {ref}: {_ranked(shown[ref])}")
+                story.say(f"of {told['joined']} rows it became known whether they were relevant")
                 story.mlserve("withdraw", "ranker@shadow", "--reason", "seen enough")
+                shown[ref] = _shown(story, ref)
+                story.say(f"live, {ref}: {_ranked(shown[ref], shown[ref]['labelled_rows'])}")
     return shown
 
 
@@ -114,7 +116,8 @@ def _replay(story: Story) -> list[Any]:
             "--metric", METRIC, "--fail-on", f"{METRIC}_drop>0", "--report", REPORT, exits=(0, 7),
         )  # fmt: skip
         for answer in answers:
-            story.say(f"{'✓' if answer['passed'] else '✗'} offline, {answer['ref']}: {_ranked(answer)}")
+            mark, figures = "✓" if answer["passed"] else "✗", _ranked(answer["metrics"], answer["rows"])
+            story.say(f"{mark} offline, {answer['ref']}: {figures}")
     return list(answers)
 
 
@@ -127,9 +130,19 @@ def _promote(story: Story) -> dict[str, Any]:
     return {"refused": refused, "moved": move}
 
 
-def _ranked(answer: dict[str, Any]) -> str:
-    metrics = answer["metrics"]
-    return f"NDCG@10 {metrics[f'{METRIC}_before']:.3f} → {metrics[METRIC]:.3f}, on {answer['rows']} rows"
+def _shown(story: Story, ref: str) -> dict[str, Any]:
+    """The figures that the shadow of ``ref`` left as evidence. Raises SystemExit where there are none on labels."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        found = [item["figures"] for item in story.mlserve("show", ref)["evidence"] if item["kind"] == "shadow"]
+        if found and "labelled_rows" in found[0]:
+            return dict(found[0])
+        time.sleep(0.5)
+    sys.exit(f"the shadow of {ref} left no figures on what turned out to be true: {found}")
+
+
+def _ranked(figures: dict[str, Any], rows: int) -> str:
+    return f"NDCG@10 {figures[f'{METRIC}_before']:.3f} → {figures[METRIC]:.3f}, on {rows} rows"
 
 
 def _say_gates(story: Story, move: dict[str, Any]) -> None:

@@ -21,7 +21,8 @@ class Block:
     ``inputs`` and ``outputs`` are by the model's names, ``outputs`` empty where they are not known. ``labels`` (rows,)
     are masked, NaN or None where unknown; ``times`` (rows,) datetime64[us] in UTC; ``weights`` (rows,) how many each
     row stands for, None for one. ``columns`` are features that came by name and fit no input as they are (a window's
-    file with a column missing or of another type); by the feature's name.
+    file with a column missing or of another type); by the feature's name. ``can_run`` is False where the model cannot
+    be asked about such rows.
     """
 
     start: int
@@ -32,6 +33,7 @@ class Block:
     times: Array | None = None
     weights: Array | None = None
     columns: Mapping[str, Array] = field(default_factory=dict)
+    can_run: bool = True
 
 
 def watched(schema: DriftSchema, plan: PredictionPlan | None, block: Block) -> dict[str, Array]:

@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 
 from mlserve.core.progress import Progress, silent
 from mlserve.core.tensors import Signature
+from mlserve.drift.answering import PREDICT_ROWS, Run, answer_sample, answered
 from mlserve.drift.blocks import Block, watched
 from mlserve.drift.calibration import Bin, calibration_map, sureness
 from mlserve.drift.categorical import CategorySummary
 from mlserve.drift.columns import columns_of
 from mlserve.drift.noise import Pieces, noise_of
 from mlserve.drift.numeric import edges_of
-from mlserve.drift.predictions import CATEGORICAL, PREFIX, PredictionPlan, plan_of
+from mlserve.drift.predictions import CATEGORICAL, PredictionPlan, plan_of
 from mlserve.drift.profile import Profile, Reference
 from mlserve.drift.said import Said
 from mlserve.drift.sample import SIZE, DrawnRows, RowSample
@@ -43,19 +44,17 @@ from mlserve.errors import InvalidInput
 from mlserve.rows.tables import Array
 
 Arrays = Mapping[str, Array]
-Run = Callable[[Arrays], dict[str, Array]]
-"""The model: any number of rows by input to its outputs."""
 
 FEWEST_ROWS = 50
 """A reference of fewer rows says nothing that a window could be held against."""
-PREDICT_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
     """What to fit for: the version's digest and signature, what the user said, and detectors by name if any.
 
-    A reference of more than ``predict_rows`` rows is answered by the model only where it was sampled.
+    A reference of more than ``predict_rows`` rows is answered by the model only where it was sampled. With ``terms``,
+    another profile of the version, features, predictions and bounds are as there, so that the two can be compared.
     """
 
     model_digest: str
@@ -64,6 +63,7 @@ class FitPlan:
     detectors: tuple[str, ...] = ()
     sample_rows: int = SIZE
     predict_rows: int = PREDICT_ROWS
+    terms: Profile | None = None
 
 
 def fit(source: Source, plan: FitPlan, run: Run | None, *, progress: Progress = silent) -> Profile:
@@ -78,14 +78,18 @@ def fit(source: Source, plan: FitPlan, run: Run | None, *, progress: Progress = 
         raise InvalidInput(f"the reference has {first.rows} rows, and {FEWEST_ROWS} are needed at least")
     drawn = first.drawn().uniform()
     known = {name.removeprefix(INPUT): values for name, values in drawn.items() if name.startswith(INPUT)}
-    schema = derive_schema(plan.signature, {**head, **known}, names=source.names, said=plan.said)
-    samples = [_answered(block, run) for block in blocks_of_sample(drawn) if known] or list(source.blocks(rows))[:1]
-    predicting = _plan_of(samples, schema)
+    schema = (
+        derive_schema(plan.signature, {**head, **known}, names=source.names, said=plan.said)
+        if plan.terms is None
+        else plan.terms.schema
+    )
+    samples = [answered(block, run) for block in blocks_of_sample(drawn) if known] or list(source.blocks(rows))[:1]
+    predicting = _plan_of(samples, schema) if plan.terms is None else plan.terms.prediction
     empty = _empty(schema, predicting, samples)
     asks_all = run is not None and not _has_outputs(samples, known, drawn) and first.rows <= plan.predict_rows
     pieces = Pieces()
     found = scan(
-        (_answered(block, run) if asks_all else block for block in source.blocks(rows)),
+        (answered(block, run) if asks_all else block for block in source.blocks(rows)),
         schema,
         predicting,
         empty,
@@ -97,7 +101,7 @@ def fit(source: Source, plan: FitPlan, run: Run | None, *, progress: Progress = 
     )
     sample = found.sample.drawn()
     if predicting is not None and not found.predicted and run is not None:
-        sample = _predict_sample(found, sample, schema, predicting, run)
+        sample = answer_sample(found, sample, schema, predicting, run)
     progress("measuring its noise", 0, None)
     return Profile(
         model_digest=plan.model_digest,
@@ -135,10 +139,6 @@ def _first_reading(
     return sample, head, has_times and bool((np.diff(middles) >= 0).all())
 
 
-def _answered(block: Block, run: Run | None) -> Block:
-    return block if block.outputs or run is None else replace(block, outputs=run(block.inputs))
-
-
 def _has_outputs(samples: Sequence[Block], known: Arrays, drawn: Arrays) -> bool:
     """Whether the source itself had answers."""
     return any(name.startswith(OUTPUT) for name in drawn) if known else any(block.outputs for block in samples)
@@ -169,21 +169,6 @@ def _empty(schema: DriftSchema, plan: PredictionPlan | None, samples: Sequence[B
 def _all_columns(schema: DriftSchema, plan: PredictionPlan | None, samples: Iterable[Block]) -> dict[str, Array]:
     parts = [watched(schema, plan, block) for block in samples]
     return {name: np.concatenate([part[name] for part in parts if name in part]) for name in parts[0]}
-
-
-def _predict_sample(found: Scan, sample: DrawnRows, schema: DriftSchema, plan: PredictionPlan, run: Run) -> DrawnRows:
-    """The sample with answers, and the summaries of predictions counted over its simple random part."""
-    columns = dict(sample.columns)
-    for block in blocks_of_sample(columns):
-        answered = _answered(block, run)
-        predicted = {n: v for n, v in watched(schema, plan, answered).items() if n.startswith(PREFIX)}
-        columns |= {OUTPUT + name: array for name, array in answered.outputs.items() if np.ndim(array)}
-        columns |= {COLUMN + name: values for name, values in predicted.items()}
-        for name, values in predicted.items():
-            if name in found.summaries:
-                found.summaries[name].add(values[sample.is_uniform])
-        found.predicted = int(sample.is_uniform.sum())
-    return replace(sample, columns=columns)
 
 
 def _calibration(plan: PredictionPlan | None, sample: DrawnRows) -> tuple[Bin, ...]:

@@ -9,7 +9,7 @@ from mlserve.errors import UsageError
 
 DETECTORS = (
     *("ks", "cvm", "chi2", "fisher", "tabular", "mmd", "lsdd", "classifier", "spot-the-diff", "learned-kernel"),
-    *("classifier-uncertainty", "regressor-uncertainty"),
+    *("context-mmd", "classifier-uncertainty", "regressor-uncertainty"),
 )
 
 

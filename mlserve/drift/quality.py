@@ -10,7 +10,7 @@ is surprising and small is not told, nor what is large and may be chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import exp
@@ -25,6 +25,7 @@ from mlserve.drift.numeric import NumericSummary
 from mlserve.drift.predictions import PREFIX
 from mlserve.drift.profile import Profile
 from mlserve.drift.schema import Feature
+from mlserve.drift.sources import NO_FAULTS, Faults
 from mlserve.stats.counts import binomial_above, poisson_above, poisson_below
 
 ALPHA = 1e-5
@@ -45,17 +46,14 @@ class Arrived:
     """What came: summaries by column, how many different rows, what of the schema was not as the profile has it.
 
     ``rows`` is as read, ``estimated_rows`` counts each as often as it stands for. ``start`` and ``end`` are what was
-    asked for, ``last`` when the last row came; None where the window has no times. ``retyped`` are columns with the
-    type that they had, for people.
+    asked for, ``last`` when the last row came; None where the window has no times.
     """
 
     summaries: dict[str, Summary]
     distinct: Distinct
     rows: int
     estimated_rows: float
-    missing: Sequence[str] = ()
-    extra: Sequence[str] = ()
-    retyped: Sequence[tuple[str, str]] = ()
+    faults: Faults = NO_FAULTS
     start: datetime | None = None
     end: datetime | None = None
     last: datetime | None = None
@@ -72,7 +70,7 @@ def judge_quality(profile: Profile, arrived: Arrived) -> list[Judgement]:
     features = {feature.name: feature for feature in profile.schema.features}
     for name, reference in profile.summaries.items():
         window = arrived.summaries.get(name)
-        if window is None or name in arrived.missing or not window.rows or not reference.rows:
+        if window is None or name in arrived.faults.missing or not window.rows or not reference.rows:
             continue
         if name in (f"{PREFIX}error", f"{PREFIX}loss"):
             continue  # null wherever nobody has told the label yet
@@ -186,11 +184,11 @@ def _constant(name: str, reference: Summary, window: Summary) -> Judgement:
 
 
 def _schema(arrived: Arrived) -> Iterable[Judgement]:
-    for name in arrived.missing:
+    for name in arrived.faults.missing:
         yield _judged(name, "missing", Severity.CRITICAL, None, 1.0, None, None, "the column is not there")
-    for name, kind in arrived.retyped:
+    for name, kind in arrived.faults.retyped:
         yield _judged(name, "type", Severity.CRITICAL, None, 1.0, None, kind, f"the column now holds {kind}")
-    for name in arrived.extra:
+    for name in arrived.faults.extra:
         detail = "a column that the model does not know"
         yield Judgement(Layer.QUALITY, name, "extra", Severity.LOW, detail=detail)
 

@@ -18,6 +18,7 @@ from mlserve.drift.blocks import Block, watched
 from mlserve.drift.categorical import CategorySummary
 from mlserve.drift.distinct import Distinct
 from mlserve.drift.effects import Summary
+from mlserve.drift.fingerprint import Fingerprint
 from mlserve.drift.hashing import row_hashes
 from mlserve.drift.numeric import NumericSummary
 from mlserve.drift.predictions import PREFIX, PredictionPlan, known_labels
@@ -42,6 +43,7 @@ class Scan:
     summaries: dict[str, Summary]
     sample: RowSample
     distinct: Distinct = field(default_factory=Distinct)
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
     rows: int = 0
     estimated_rows: float = 0.0
     labelled: int = 0
@@ -74,13 +76,16 @@ def scan(
             for name, values in columns.items():
                 found.dtypes.setdefault(name, set()).add(values.dtype.kind)
             counted = [(found.summaries[name], values) for name, values in columns.items() if name in found.summaries]
-            for _ in pool.map(_count, counted):
-                pass
+            counting = [pool.submit(_count, summary, values) for summary, values in counted]
             _note(found, block)
             # Predictions are no part of a row's identity: they follow from it.
             own = {name: values for name, values in columns.items() if not name.startswith(PREFIX)}
-            found.distinct.add(row_hashes(own))
+            hashes = row_hashes(own)
+            found.distinct.add(hashes)
+            found.fingerprint.add(hashes, block.times, None if block.labels is None else _plain_labels(block.labels))
             found.sample.add(block.start, sample_columns(schema, block, columns), strata_of(columns, block))
+            for one in counting:
+                one.result()
             if after_block is not None:
                 after_block(found, block.rows)
             progress(step, found.rows, total_rows)
@@ -109,8 +114,7 @@ def strata_of(columns: Mapping[str, Array], block: Block) -> Array | None:
     return _plain_labels(block.labels).astype(str).astype(object)
 
 
-def _count(item: tuple[Summary, Array]) -> None:
-    summary, values = item
+def _count(summary: Summary, values: Array) -> None:
     if isinstance(summary, NumericSummary):
         summary.add(_as_numbers(values))
     else:

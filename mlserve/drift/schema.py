@@ -32,6 +32,8 @@ COUNTED_VALUES = 24
 TEXT_VALUES = 1000
 """Text of more values, or of more than half as many as there are rows, is text and not a category."""
 ROWS_A_VALUE = 20
+RESERVED = "prediction."
+"""What the columns of predictions begin with, beside those of features."""
 CHANNELS = (1, 3, 4)
 MIN_SIDE = 8
 """Both sides of an image have at least so many pixels."""
@@ -279,6 +281,11 @@ def _check_features(said: Said, known: Sequence[str]) -> None:
     twice = next((name for i, name in enumerate(known) if name in known[:i]), None)
     if twice is not None:
         raise InvalidInput(f"two features would be called '{twice}'", hint="inputs.NAME.names in a schema file")
+    taken = next((name for name in known if name.startswith(RESERVED)), None)
+    if taken is not None:
+        raise InvalidInput(
+            f"'{taken}' is what a column of predictions is called", hint="inputs.NAME.names in a schema file"
+        )
     for name in (*said.features, *said.ignore):
         if name not in known:
             raise InvalidConfig(f"the schema speaks of feature '{name}'", hint=did_you_mean(name, known))

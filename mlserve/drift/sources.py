@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +16,28 @@ from mlserve.rows.tables import Array
 SMALL_BLOCK_ROWS = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What of a source's columns is not as a profile has it: ``missing`` features, ``extra`` columns that nobody knows,
+    and features ``retyped``: with what they hold where numbers are usual, or text."""
+
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    retyped: tuple[tuple[str, str], ...] = ()
+
+
+NO_FAULTS = Faults()
+
+
 class Source(Protocol):
     """Rows that can be read several times. ``names`` are those of a 2-D input's columns, where the data has them.
 
-    ``kind`` is ``data`` or ``capture``; ``total_rows`` is None where only reading would tell.
+    ``kind`` is ``data`` or ``capture``; ``total_rows`` is None where only reading would tell; ``faults`` are all known
+    when the rows were read to their end.
     """
+
+    @property
+    def faults(self) -> Faults: ...
 
     @property
     def kind(self) -> str: ...
@@ -42,6 +60,7 @@ class FileSource:
     """The rows of a data file, which fits the model: a column for each input or feature, and those of roles."""
 
     kind = "data"
+    faults = NO_FAULTS
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows

@@ -17,7 +17,7 @@ from mlserve.wiring.connecting import App
 from mlserve.wiring.predicting import PIECE_ROWS, Answering, answering
 
 if TYPE_CHECKING:
-    from mlserve.drift.fitting import Run
+    from mlserve.drift.answering import Run
     from mlserve.drift.profile import Profile
     from mlserve.drift.said import Said
     from mlserve.registry.records import DriftProfile, Version
@@ -68,20 +68,26 @@ def fit_version(
 
     The same data and schema are the same profile. Raises NotFound; InvalidInput for data that does not fit the model.
     """
+    from mlserve.drift.captured_source import CaptureSource
     from mlserve.drift.fitting import FitPlan, fit
     from mlserve.drift.profile import to_bytes
-    from mlserve.drift.sources import FileSource
+    from mlserve.drift.sources import FileSource, Source
     from mlserve.registry.drifting import attach_profile, profiles_of
     from mlserve.registry.versions import get_version
+    from mlserve.rows.capture_format import is_capture
     from mlserve.rows.reading import open_rows
 
     version = get_version(app.store, ref)
     exact = ModelRef(version.name, version.version)
     with ExitStack() as stack:
         model = stack.enter_context(answering(version.ref, flags={"registry": registry}, config_file=config_file))
-        rows = open_rows(reference, model.signature, roles=roles, ignore_extra=ignore_extra)
+        source: Source
+        if is_capture(reference):
+            source = CaptureSource(reference, answers_of=version.version, signature=model.signature)
+        else:
+            source = FileSource(open_rows(reference, model.signature, roles=roles, ignore_extra=ignore_extra))
         plan = FitPlan(version.digest, model.signature, said, detectors)
-        profile = fit(FileSource(rows), plan, run_of(model), progress=progress)
+        profile = fit(source, plan, run_of(model), progress=progress)
     progress("recording it", 0, 1)
     known = {one.profile_digest for one in profiles_of(app.store, version.digest)}
     entry = app.artefacts.put_bytes(to_bytes(profile))

@@ -13,7 +13,7 @@ from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.profile import from_bytes
 from mlserve.registry.artefacts import ArtefactStore
-from mlserve.traffic.records import Source
+from mlserve.traffic.recorded import Source
 from tests.cli.conftest import Run
 from tests.traffic.making import SIGNATURE, captured, recorded
 
@@ -88,6 +88,7 @@ def test_a_capture_is_a_reference(run: Run, fraud: Path, tmp_path: Path) -> None
 
     assert [one["name"] for one in answer["features"]][:4] == ["x[0]", "x[1]", "x[2]", "x[3]"]
     assert answer["reference"]["rows"] == 60
+    assert answer["reference"]["kind"] == "capture"
     assert answer["reference"]["start"].startswith("2026-11-27T05:30")
 
 

@@ -12,6 +12,7 @@ from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.blocks import BLOCK_ROWS, Block
 from mlserve.drift.fitting import FitPlan, fit
 from mlserve.drift.profile import Profile
+from mlserve.drift.sources import NO_FAULTS
 
 SIGNATURE = Signature(
     (TensorSpec("x", DType.FLOAT32, ("batch", 3)), TensorSpec("plan", DType.STRING, ("batch",))),
@@ -25,6 +26,7 @@ class TableSource:
     """Rows that lie in memory, as a data file's would come."""
 
     kind = "data"
+    faults = NO_FAULTS
     names: Mapping[str, Sequence[str]]
 
     def __init__(
@@ -81,8 +83,9 @@ def times_of(rows: int, *, days: float = 10.0) -> np.ndarray:
 
 
 def source(rows: int = 4000, *, seed: int = 0, shift: float = 0.0) -> TableSource:
+    """400 rows a day, with labels."""
     inputs = rows_of(rows, seed=seed, shift=shift)
-    return TableSource(inputs, labels_of(inputs), times_of(rows))
+    return TableSource(inputs, labels_of(inputs), times_of(rows, days=rows / 400))
 
 
 def fitted(rows: int = 4000, **options: object) -> Profile:

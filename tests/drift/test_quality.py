@@ -17,6 +17,7 @@ from mlserve.drift.quality import Arrived, judge_quality, window_summary
 from mlserve.drift.said import Said, SaidFeature
 from mlserve.drift.sample import RowSample
 from mlserve.drift.scanning import scan
+from mlserve.drift.sources import Faults
 from tests.drift.making import DIGEST, SIGNATURE, START, fitted, rows_of, run, source
 
 
@@ -140,7 +141,7 @@ def test_rows_sent_again_and_again_are_told(profile: Profile) -> None:
 
 
 def test_columns_that_are_missing_unknown_or_of_another_type_are_told(profile: Profile) -> None:
-    window = arrived(profile, rows_of(100, seed=1), missing=("amount",), extra=("new",), retyped=(("age", "text"),))
+    window = arrived(profile, rows_of(100, seed=1), faults=Faults(("amount",), ("new",), (("age", "text"),)))
 
     found = told(judge_quality(profile, window))
 

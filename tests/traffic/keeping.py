@@ -17,10 +17,13 @@ from mlserve import __version__
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.rows.capture_format import OPEN_SUFFIX, SEALED_SUFFIX
+from mlserve.rows.outcome_log import NO_TIME
 from mlserve.traffic.compacting import compact
+from mlserve.traffic.outcomes import LOCK
 from mlserve.traffic.recorded import Recorded, Source
 from mlserve.traffic.surveying import requests_of
 from tests.traffic.making import captured, recorded
+from tests.traffic.outcome_making import entries, noon, recorder
 
 KEPT = Path(__file__).parent / "kept"
 _TYPES = {
@@ -60,8 +63,23 @@ def keep(folder: Path) -> None:
         (folder / f"{part}.jsonl").write_text("".join(lines))
 
 
+LABELS = {"fraud": [1.0, 0.5, 3.0, None], "typed": ["ä\n", "", "spam", None], "whether": [True, False, True, None]}
+"""Of ``a``, of two rows of ``b``, and of ``c``, of which nothing is known."""
+
+
+def keep_outcomes(folder: Path) -> None:
+    """Write outcomes of every kind, corrected ones among them."""
+    for model, (first, second, third, _) in LABELS.items():
+        whole = entries(["a", "b"], [third, second], times=[NO_TIME, noon()])
+        log = recorder(folder / model, model)
+        log.record(iter([whole]))
+        log.record(iter([entries(["a"], [first]), entries(["b"], [third], [1])]))
+        (folder / model / "outcomes" / LOCK).unlink()
+
+
 if __name__ == "__main__":
     kept = KEPT / __version__
     if kept.exists():
         sys.exit(f"{kept} is kept: what a release wrote stays as it is")
     keep(kept)
+    keep_outcomes(kept / "labelled")

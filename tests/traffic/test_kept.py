@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mlserve.rows.capture_file import CaptureTable
+from mlserve.rows.outcomes import Outcomes
 from mlserve.traffic.surveying import requests_of
-from tests.traffic.keeping import KEPT, keep
+from tests.traffic.keeping import KEPT, LABELS, keep
 
 RELEASES = sorted(path.name for path in KEPT.iterdir())
 
@@ -34,6 +35,15 @@ def test_its_rows_are_data_for_every_command(release: str) -> None:
     rows = np.concatenate([batch["x"] for batch in table.batches(1024)])
 
     assert rows[:6].tolist() == np.arange(18, dtype=np.float32).reshape(6, 3).tolist()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("model", LABELS)
+def test_outcomes_of_a_release_read_as_they_did(release: str, model: str) -> None:
+    found = Outcomes.open(KEPT / release / "labelled", model).labels(["a", "b", "c"], np.array([1, 2, 1]))
+
+    assert found is not None
+    assert found.tolist() == LABELS[model]
 
 
 def test_this_release_reads_what_it_would_keep(tmp_path: Path) -> None:

@@ -307,6 +307,12 @@ def test_a_capture_that_is_asked_for_labels_has_the_rows_that_have_one(folder: P
     assert open_rows(folder, SIGNATURE).read().roles["group"].tolist() == ["id-0", "id-1", "id-2", *["id-10"] * 3]
 
 
+def test_what_a_shadow_was_asked_too_is_no_row_of_a_capture(tmp_path: Path) -> None:
+    captured(tmp_path, recorded(), recorded(stage="shadow"))
+
+    assert open_rows(tmp_path, SIGNATURE).read().roles["group"].tolist() == ["id-0", "id-1", "id-2"]
+
+
 def test_the_digest_of_labelled_rows_is_of_the_outcomes_too(folder: Path) -> None:
     plain = open_rows(folder, SIGNATURE).digest
     record(folder, (["id-1"], [1]))

@@ -11,18 +11,25 @@ from mlserve.compare.pairs import Pairs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_INFINITE = (float("inf"), float("-inf"))
+
 
 def known(column: Array | None, rows: int) -> Array:
-    """(rows,) booleans: where ``column`` says something; nowhere if it is None. Masked, NaN and None say nothing."""
+    """(rows,) booleans: where ``column`` says something; nowhere if it is None.
+
+    What is masked, None, NaN or infinite says nothing.
+    """
     if column is None:
         return np.zeros(rows, bool)
     flat = unmasked(column).reshape(rows)
     mask = column.mask if isinstance(column, np.ma.MaskedArray) else False
     found = ~np.broadcast_to(mask, column.shape).reshape(rows)
     if flat.dtype.kind == "O":
-        found &= np.array([value is not None and value == value for value in flat.tolist()], bool)
+        found &= np.array(
+            [value is not None and value == value and value not in _INFINITE for value in flat.tolist()], bool
+        )
     elif kind_of(flat.dtype) == "float":
-        found &= ~np.isnan(as_comparable(flat))
+        found &= np.isfinite(as_comparable(flat))
     return np.asarray(found)
 
 
@@ -45,12 +52,11 @@ def labels_of(pairs: Pairs) -> tuple[Array, Array]:
 
 
 def numeric_labels_of(pairs: Pairs) -> tuple[Array, Array]:
-    """The labels as float64, (rows,), and where they are known finite numbers."""
+    """The labels as float64, (rows,), and where they are known numbers."""
     labels, is_known = labels_of(pairs)
     if labels.dtype.kind not in "biuf":
         return np.zeros(pairs.rows), np.zeros(pairs.rows, bool)
-    numbers = labels.astype(np.float64)
-    return numbers, is_known & np.isfinite(numbers)
+    return labels.astype(np.float64), is_known
 
 
 def row_weights(pairs: Pairs) -> Array:

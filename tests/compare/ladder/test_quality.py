@@ -139,6 +139,8 @@ def test_what_speaks_against_a_metric_may_come_late():
         pytest.param(np.ma.masked_array([1.0, 5.0, 0.0], mask=[False, True, False]), id="masked"),
         pytest.param(np.array([1.0, np.nan, 0.0]), id="NaN"),
         pytest.param(np.array([1, None, 0], object), id="None"),
+        pytest.param(np.array([1.0, np.inf, 0.0]), id="infinite"),
+        pytest.param(np.array([1, -np.inf, 0], object), id="infinite among objects"),
         pytest.param(np.ma.masked_array([[1], [7], [0]], mask=[[False], [True], [False]]), id="a column"),
     ],
 )

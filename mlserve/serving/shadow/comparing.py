@@ -64,9 +64,9 @@ class Comparing:
         self._lock = threading.Lock()
         self._path = Path(opening.state)
         self._told = Told()
-        self._judgement = Judgement(
-            ComparisonPlan(precisions=(opening.champion_precision, precision or opening.champion_precision))
-        )
+        # No inputs are kept: whoever may ask a server has no business with what others asked.
+        precisions = opening.champion_precision, precision or opening.champion_precision
+        self._judgement = Judgement(ComparisonPlan(precisions=precisions, worst_rows=0, explain=False))
         self._failures: list[dict[str, str]] = []
         self._pool: list[Pairs] = []
         self._pool_rows = self._pool_bytes = 0

@@ -155,7 +155,8 @@ def _rows_of(array: Array, batch: CapturedBatch, left: Array, *, is_kept: bool) 
     """Of a tensor the rows of the requests that are ``left``, where it does not have those alone already."""
     if not batch.has_rows or is_kept or left.all():
         return as_rows(array, batch)
-    return array[np.repeat(left, batch.rows_each)]
+    kept: Array = array[np.repeat(left, batch.rows_each)]
+    return kept
 
 
 def as_rows(array: Array, batch: CapturedBatch) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Kind = Literal["float", "integer", "text", "complex", "other"]
 
 
+@lru_cache(maxsize=256)  # asked for many times a batch, and numpy takes microseconds to name a type
 def kind_of(dtype: np.dtype[Any]) -> Kind:
     """Float of any width (bfloat16 and float8 too), integer or boolean, text, complex, or other (dates, records).
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+from mlserve.stats.hashing import row_keys, text_keys
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Outputs = Mapping[str, Array]
@@ -20,7 +23,7 @@ State = dict[str, Any]
 """What a rung has learned: text keys; numbers, texts, lists, numpy arrays and further such mappings as values."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pairs:
     """Rows answered twice, of whole requests: row i of every array is one row.
 
@@ -42,9 +45,14 @@ class Pairs:
     first_rows: Array | None = None
     weights: Array | None = None
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return int(self.rows_each.sum())
+
+    @cached_property
+    def row_keys(self) -> Array:
+        """(rows,) uint64 of each row's request id and place: what is sampled by them is the same sample everywhere."""
+        return row_keys(text_keys(self.request_ids), self.rows_each, self.first_rows)
 
 
 class Rung(Protocol):

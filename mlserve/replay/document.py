@@ -12,6 +12,8 @@ from mlserve.stats.latencies import Latencies
 
 SHARES = (0.5, 0.9, 0.99)
 CURVE_POINTS = 200
+PARTS = ("decisions", "ranking", "distribution", "quality", "calibration", "noise", "worst", "explanation")
+"""Null where they could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def document_of(about: About, found: Found, findings: Findings) -> dict[str, Any
         "data_digest": about.data_digest,
         "requests": findings.requests,
         "rows": findings.rows,
+        **dict.fromkeys(PARTS),
         **findings.comparison.figures(),
         "latency": {
             "measures": about.measures,

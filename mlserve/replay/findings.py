@@ -23,6 +23,8 @@ class Learner(Protocol):
 
     def add(self, pairs: Pairs) -> None: ...
 
+    def add_noise(self, pairs: Pairs) -> None: ...
+
     def state(self) -> State: ...
 
     def figures(self) -> dict[str, Any]: ...
@@ -63,7 +65,7 @@ class Findings:
         left[list(errors)] = False
         before = batch.outputs if expected is None else _kept(expected, batch, left)
         after = _kept(actual, batch, left)
-        if left.any() and (problem := _unlike(before, after)):
+        if left.any() and (problem := unlike(before, after)):
             errors |= {int(at): problem for at in np.flatnonzero(left)}
             left[:] = False
         self._note_failures(batch, errors)
@@ -151,12 +153,18 @@ def _kept(answered: Answered, batch: CapturedBatch, left: Array) -> dict[str, Ar
 
 def _rows_of(array: Array, batch: CapturedBatch, left: Array, *, is_kept: bool) -> Array:
     """Of a tensor the rows of the requests that are ``left``, where it does not have those alone already."""
-    if not batch.has_rows:
-        return array[np.newaxis]
-    return array if is_kept or left.all() else array[np.repeat(left, batch.rows_each)]
+    if not batch.has_rows or is_kept or left.all():
+        return as_rows(array, batch)
+    kept: Array = array[np.repeat(left, batch.rows_each)]
+    return kept
 
 
-def _unlike(before: Outputs, after: Outputs) -> str | None:
+def as_rows(array: Array, batch: CapturedBatch) -> Array:
+    """A tensor of ``batch`` with rows on axis 0; one that is no rows is one."""
+    return array if batch.has_rows else array[np.newaxis]
+
+
+def unlike(before: Outputs, after: Outputs) -> str | None:
     """What keeps answers of whole requests from being compared; None where nothing does."""
     shared = [name for name in before if name in after]
     if not shared:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlserve.compare.pairs import State
 from mlserve.replay.answering import Answered, Version, answer
-from mlserve.replay.findings import Coverage, Findings, Labels, Learner
+from mlserve.replay.findings import Coverage, Findings, Labels, Learner, as_rows, pairs_of, unlike
 from mlserve.replay.pacing import Lag
 from mlserve.replay.runs import is_whole
 from mlserve.rows.captured import CapturedBatch
@@ -30,7 +30,6 @@ class Found:
     """
 
     candidates: list[Findings]
-    noise: Findings | None = None
     coverage: Coverage = field(default_factory=Coverage)
     lag: Lag = field(default_factory=Lag)
     place: tuple[int, int] = (0, 0)
@@ -70,14 +69,20 @@ class Found:
             findings.add(batch, expected, actual, recorded_ns, truth)
 
     def add_noise(self, sample: CapturedBatch, expected: Answered | None, again: Answered) -> None:
-        """Take what the baseline answered to ``sample`` the second time."""
-        assert self.noise is not None
-        self.noise.add(sample, expected, again, sample.compute_ns)
+        """Take what the baseline answered to ``sample`` again; ``expected`` None is what was recorded."""
+        before = sample.outputs if expected is None else expected.outputs
+        if again.failed or (expected is not None and expected.failed) or unlike(before, again.outputs):
+            return
+        names = [name for name in before if name in again.outputs]
+        everyone = np.ones(sample.requests, bool)
+        sides = [{name: as_rows(side[name], sample) for name in names} for side in (before, again.outputs)]
+        pairs = pairs_of(sample, everyone, sides[0], sides[1])
+        for findings in self.candidates:
+            findings.comparison.add_noise(pairs)
 
     def state(self) -> State:
         return {
             "candidates": [findings.state() for findings in self.candidates],
-            "noise": None if self.noise is None else self.noise.state(),
             "coverage": self.coverage.state(),
             "lag": self.lag.state(),
             "place": list(self.place),
@@ -93,7 +98,6 @@ class Found:
         """The inverse of ``state``."""
         return cls(
             [Findings.restored(one, comparison) for one in state["candidates"]],
-            None if state["noise"] is None else Findings.restored(state["noise"], comparison),
             Coverage.restored(state["coverage"]),
             Lag.restored(state["lag"]),
             (int(state["place"][0]), int(state["place"][1])),

@@ -289,9 +289,13 @@ class TensorColumn:
         self._offsets = _numbers(lists.offsets)
         self._flat = from_values(lists.values, dtype)
         self.ranks = np.diff(_numbers(shapes.offsets))
-        self.dims = np.full((batch.num_rows, max(1, int(self.ranks.max(initial=0)))), -1, np.int64)
+        flat, most = _numbers(shapes.flatten()), int(self.ranks.max(initial=0))
+        if most and len(flat) == most * batch.num_rows:
+            self.dims = flat.reshape(batch.num_rows, most)
+            return
+        self.dims = np.full((batch.num_rows, max(1, most)), -1, np.int64)
         filled = np.arange(self.dims.shape[1]) < self.ranks[:, np.newaxis]
-        self.dims[filled] = _numbers(shapes.flatten())
+        self.dims[filled] = flat
 
     def one(self, at: int) -> Array:
         """The tensor of one request."""

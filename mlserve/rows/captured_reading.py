@@ -3,7 +3,7 @@
 A capture may grow while it is read, and be sealed or added to before a reading that was interrupted goes on: what is
 read is what lay there when it was listed.
 
-    files ─► record batches ─gathered─► blocks of about 8192 requests, no run cut in two ─► ``CapturedBatch``
+    files ─► record batches ─gathered─► blocks of some thousand requests, no run cut in two ─► ``CapturedBatch``
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlserve.rows.capture_file import CaptureFile, digest_of, files_of, open_fil
 from mlserve.rows.capture_format import OPEN_SUFFIX, PARQUET_SUFFIX, SEALED_SUFFIX, tensors_of
 from mlserve.rows.captured import EVERYTHING, CapturedBatch, Origin, Window, captured_batches
 
-GATHER_REQUESTS = 8192
+GATHER_REQUESTS = 4096
 GATHER_BYTES = 16 << 20
 
 
@@ -135,7 +135,8 @@ def _batches_of(
     header = file.header
     origin = Origin(header.version, header.digest, header.server)
     place = skip
-    for block in _gathered(_skipped(file.batches(limit_bytes=limit_bytes, group=group), skip)):
+    is_cut = file.path.name.endswith(PARQUET_SUFFIX)
+    for block in _gathered(_skipped(file.batches(limit_bytes=limit_bytes, group=group), skip), is_cut=is_cut):
         place += block.num_rows
         *before, last = captured_batches(block, origin, window)
         yield from before
@@ -151,8 +152,9 @@ def _skipped(batches: Iterator[pa.RecordBatch], requests: int) -> Iterator[pa.Re
         requests = 0
 
 
-def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Record batches joined to a useful size; the last run of one waits for what may still belong to it."""
+def _gathered(batches: Iterator[pa.RecordBatch], *, is_cut: bool) -> Iterator[pa.RecordBatch]:
+    """Record batches joined to a useful size; where they were cut anywhere, as Parquet's are, the last run of one waits
+    for what may still belong to it."""
     held: list[pa.RecordBatch] = []
     requests = size_bytes = 0
     for batch in batches:
@@ -162,11 +164,11 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if requests < GATHER_REQUESTS and size_bytes < GATHER_BYTES:
             continue
         block = _joined(held)
-        end = _last_run(block)
+        end = _last_run(block) if is_cut else block.num_rows
         if end:
             yield block.slice(0, end)
-        held = [block.slice(end)]
-        requests, size_bytes = held[0].num_rows, held[0].nbytes
+        held = [block.slice(end)] if end < block.num_rows else []
+        requests, size_bytes = sum(one.num_rows for one in held), sum(one.nbytes for one in held)
     if held:
         yield _joined(held)
 

@@ -42,12 +42,12 @@ def text_keys(texts: Sequence[str] | Array) -> Array:
     """
     if not len(texts):
         return np.empty(0, np.uint64)
-    if max(map(len, texts)) > _CHARACTERS:
-        texts = [_shortened(text) for text in texts]
-    padded = np.array(texts, dtype=f"U{_CHARACTERS}")
+    longest = max(map(len, texts))
+    if longest > _CHARACTERS:
+        texts, longest = [_shortened(text) for text in texts], _CHARACTERS
     # Two code points of 21 bits each are one word.
-    words = padded.view(np.uint64).reshape(len(padded), -1)
-    return mixed(words @ _FACTORS)
+    words = _code_points(texts, max(2, longest + longest % 2)).view(np.uint64)
+    return mixed(words @ _FACTORS[: words.shape[1]])
 
 
 def value_keys(values: Array) -> Array:
@@ -81,6 +81,15 @@ def row_keys(request_keys: Array, rows_each: Array, first_rows: Array | None = N
 def uniform(keys: Array) -> Array:
     """``keys`` as float64 between 0 and 1, neither reached."""
     return np.asarray(((keys >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+
+
+def _code_points(texts: Sequence[str] | Array, width: int) -> Array:
+    """(texts, width) uint32, zeros behind a text's end; ``width`` is no less than the longest."""
+    if min(map(len, texts)) == width:
+        # Of one length, as ids mostly are: four times as fast as through numpy's texts.
+        joined = "".join(texts).encode("utf-32-le", "surrogatepass")
+        return np.frombuffer(joined, np.uint32).reshape(len(texts), width)
+    return np.array(texts, dtype=f"U{width}").view(np.uint32).reshape(len(texts), width)
 
 
 def _shortened(text: str) -> str:

@@ -254,7 +254,9 @@ def _made(
                     captured, wire, plan, found, in_runs=in_runs, pause=pauses, stop=stop, progress=progress
                 )
 
-    precision = "fp32" if baseline is None else baseline.precision
+    # What was recorded was answered by the version that is known again, or is taken for one in full precision.
+    known = baseline or noise
+    precision = "fp32" if known is None else known.precision
     comparison = _comparison_plan(asked, precision)
     return _Prepared(
         asked, captured, versions, baseline, plan, comparison, target, identity, pauses, run, measures, None
@@ -311,11 +313,7 @@ def _begun(prepared: _Prepared) -> Found:
         replace(prepared.comparison, precisions=(prepared.comparison.precisions[0], opened.version.precision))
         for opened in prepared.versions
     ]
-    return Found(
-        [Findings(Comparison(plan)) for plan in plans],
-        Findings(Comparison(prepared.comparison)) if prepared.plan.noise is not None else None,
-        started_at=isoformat(now()),
-    )
+    return Found([Findings(Comparison(plan)) for plan in plans], started_at=isoformat(now()))
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Counting:
     def __init__(self) -> None:
         self.rows = self.identical = 0
         self.distance = 0.0
-        self.labelled = 0
+        self.labelled = self.again = 0
         self.ids: list[str] = []
 
     def add(self, pairs: Pairs) -> None:
@@ -48,6 +48,9 @@ class Counting:
         if pairs.labels is not None:
             self.labelled += int((~np.ma.getmaskarray(np.ma.asarray(pairs.labels))).sum())
 
+    def add_noise(self, pairs: Pairs) -> None:
+        self.again += pairs.rows
+
     def state(self) -> dict[str, Any]:
         return dict(vars(self))
 
@@ -62,8 +65,8 @@ class Counting:
         return {"identical": self.identical, "agreement": None, "metrics": {}}
 
 
-def found(candidates: int = 1, *, noise: bool = False) -> Found:
-    return Found([Findings(Counting()) for _ in range(candidates)], Findings(Counting()) if noise else None)
+def found(candidates: int = 1) -> Found:
+    return Found([Findings(Counting()) for _ in range(candidates)])
 
 
 def counted(found: Found, which: int = 0) -> Counting:

@@ -119,8 +119,8 @@ def test_pieces_of_a_large_request_say_where_they_begin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_compacted", [pytest.param(False, id="segments"), pytest.param(True, id="parquet")])
 def test_reading_goes_on_from_any_place_as_it_would_have(tmp_path: Path, is_compacted: bool) -> None:
-    size = GATHER_REQUESTS // 3
-    parts = [recorded((1,) * size, start=size * number, batch_id=number) for number in range(10)]
+    size = GATHER_REQUESTS // 3 + 1
+    parts = [recorded((1,) * size, start=size * number, batch_id=number) for number in range(15)]
     captured(tmp_path, *parts)
     if is_compacted:
         compact(tmp_path)

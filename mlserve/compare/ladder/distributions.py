@@ -12,7 +12,6 @@ import numpy as np
 from mlserve.compare.ladder.scores import scores_of
 from mlserve.compare.pairs import Pairs, State
 from mlserve.stats.distances import histogram, jensen_shannon, ks, psi, quantile_cuts, wasserstein
-from mlserve.stats.hashing import row_keys, text_keys
 from mlserve.stats.sampling import CAP, BottomK
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,7 +41,7 @@ class Distributions:
         if scores is None:
             return
         key = (scores.output, scores.what)
-        keys = row_keys(text_keys(pairs.request_ids), pairs.rows_each, pairs.first_rows)
+        keys = pairs.row_keys
         weights = None if pairs.weights is None else np.repeat(pairs.weights, pairs.rows_each)
         values = np.stack([scores.expected, scores.actual], axis=1)
         self._samples.setdefault(key, BottomK(2, self.cap)).add(keys, values, weights)

@@ -30,6 +30,18 @@ class _Tally:
     other_kind: int = 0
     other_shape: int = 0
 
+    def add(self, output: JudgedOutput, rows: int) -> None:
+        self.rows += rows
+        self.identical += int(np.count_nonzero(output.identical))
+        self.within_tolerance += int(np.count_nonzero(output.within))
+        self.max_abs = max(self.max_abs, output.max_abs)
+        self.max_rel = max(self.max_rel, output.max_rel)
+        self.max_ulp = max(self.max_ulp, output.max_ulp)
+        self.nan_mismatches += output.nan_mismatches
+        self.missing += rows if output.problem == "missing" else 0
+        self.other_kind += rows if output.problem == "kind" else 0
+        self.other_shape += rows if output.problem == "shape" else 0
+
     def merge(self, other: _Tally) -> None:
         for name in ("rows", "identical", "within_tolerance", "nan_mismatches", "missing", "other_kind", "other_shape"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -57,7 +69,9 @@ class Exactness:
         self.identical += int(np.count_nonzero(judged.identical))
         self.within_tolerance += int(np.count_nonzero(judged.within))
         for output in judged.outputs:
-            self._put(output.name, _seen(output, judged.rows))
+            if output.name not in self._outputs:
+                self._outputs[output.name] = _Tally(_datatype(output.dtype), asdict(output.tolerance))
+            self._outputs[output.name].add(output, judged.rows)
 
     def merge(self, other: Self) -> None:
         self.requests += other.requests
@@ -65,7 +79,10 @@ class Exactness:
         self.identical += other.identical
         self.within_tolerance += other.within_tolerance
         for name, tally in other._outputs.items():
-            self._put(name, _Tally(**asdict(tally)))
+            if name in self._outputs:
+                self._outputs[name].merge(tally)
+            else:
+                self._outputs[name] = _Tally(**asdict(tally))
 
     def figures(self) -> dict[str, Any]:
         """``requests``, ``rows``, ``identical``, ``within_tolerance`` and ``outputs``, a mapping for each by name."""
@@ -96,29 +113,6 @@ class Exactness:
         self.requests, self.rows, self.identical, self.within_tolerance = state["counts"]
         self._outputs = {name: _Tally(**tally) for name, tally in state["outputs"].items()}
         return self
-
-    def _put(self, name: str, tally: _Tally) -> None:
-        if name in self._outputs:
-            self._outputs[name].merge(tally)
-        else:
-            self._outputs[name] = tally
-
-
-def _seen(output: JudgedOutput, rows: int) -> _Tally:
-    return _Tally(
-        datatype=_datatype(output.dtype),
-        tolerance=asdict(output.tolerance),
-        rows=rows,
-        identical=int(np.count_nonzero(output.identical)),
-        within_tolerance=int(np.count_nonzero(output.within)),
-        max_abs=output.max_abs,
-        max_rel=output.max_rel,
-        max_ulp=output.max_ulp,
-        nan_mismatches=output.nan_mismatches,
-        missing=rows if output.problem == "missing" else 0,
-        other_kind=rows if output.problem == "kind" else 0,
-        other_shape=rows if output.problem == "shape" else 0,
-    )
 
 
 def _datatype(dtype: np.dtype[Any]) -> str:

@@ -78,7 +78,7 @@ class Judged:
     """``pairs`` and what is known of each row: (rows,) arrays.
 
     ``distance`` is the largest ``|actual - expected| ÷ max(1, |expected|)`` of the row's values; 1 for a label, text or
-    integer that changed. ``undecided`` (rows,) are rows with a position that was decided otherwise.
+    integer that changed. ``changed`` are rows with a position that was decided otherwise.
     """
 
     pairs: Pairs

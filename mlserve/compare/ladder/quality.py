@@ -16,7 +16,6 @@ from mlserve.compare.ladder.truth import labels_of, row_weights
 from mlserve.compare.pairs import Pairs, State
 from mlserve.compare.roc import Side, paired_auc
 from mlserve.errors import Unsupported
-from mlserve.stats.hashing import row_keys, text_keys
 from mlserve.stats.intervals import Interval
 from mlserve.stats.sampling import CAP, BottomK
 
@@ -68,7 +67,7 @@ class Quality:
         if scored and is_text:
             labelled.counts["not_numbers"] += len(truth)
         elif scored:
-            keys = row_keys(text_keys(pairs.request_ids), pairs.rows_each, pairs.first_rows)[known]
+            keys = pairs.row_keys[known]
             before, after = (
                 side[scored].reshape(pairs.rows, width)[known].astype(np.float64)
                 for side in (pairs.expected, pairs.actual)

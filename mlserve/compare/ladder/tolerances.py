@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class Tolerance:
     why: str
 
 
+@lru_cache(maxsize=256)
 def tolerance_of(
     dtype: np.dtype[Any], precisions: tuple[str, str], *, atol: float | None = None, rtol: float | None = None
 ) -> Tolerance:

@@ -1,0 +1,103 @@
+"""Where rows differ, as sentences: a small decision tree over the inputs, read leaf by leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlserve.compare.ladder.features import Features
+from mlserve.compare.ladder.slices import categories
+from mlserve.core.plugins import missing_extra
+from mlserve.errors import MissingExtra
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+DEPTH = 3
+_LEAF_ROWS = 10
+_CATEGORIES = 5
+_LARGEST = 1e30  # whose sum over a sample is still a float32
+
+
+def rules(features: Features, differs: Array, weights: Array) -> list[dict[str, Any]]:
+    """The leaves in which rows differ more often than over all, those with most differing rows first.
+
+    ``where`` reads ``amount > 3.2 and country = us``; ``rows``, ``differing`` and ``share`` are by ``weights``. A tree
+    of depth ``DEPTH`` (CART, Gini), both kinds of rows weighing as much in its growth, since differing ones are few.
+    Raises MissingExtra without scikit-learn.
+    """
+    try:
+        from sklearn.tree import DecisionTreeClassifier
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("sklearn", "scipy", "joblib"):
+            raise
+        raise missing_extra("sklearn", "sklearn") from error
+    names, columns = _columns(features, weights)
+    if not names or differs.all() or not differs.any():
+        return []
+    growing = np.where(differs, weights / weights[differs].sum(), weights / weights[~differs].sum())
+    leaf = max(1, min(_LEAF_ROWS, int(differs.sum()) // 2))
+    tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=leaf, random_state=0)
+    tree.fit(columns, differs, sample_weight=growing * len(growing))
+    leaves = tree.apply(columns)
+    overall = float(weights[differs].sum() / weights.sum())
+    found = []
+    for node, conditions in _paths(tree.tree_, names):
+        inside = leaves == node
+        rows, differing = float(weights[inside].sum()), float(weights[inside & differs].sum())
+        if conditions and rows and differing / rows > overall:
+            where = " and ".join(conditions)
+            found.append(
+                {"where": where, "rows": round(rows), "differing": round(differing), "share": differing / rows}
+            )
+    return sorted(found, key=lambda rule: (-float(rule["differing"]), str(rule["where"])))
+
+
+def try_rules(features: Features, differs: Array, weights: Array) -> tuple[list[dict[str, Any]], str | None]:
+    """``rules``, or none and a note of what to install."""
+    try:
+        return rules(features, differs, weights), None
+    except MissingExtra as error:
+        return [], f"no rules: {error.message}; {error.hint}"
+
+
+def _columns(features: Features, weights: Array) -> tuple[list[str], Array]:
+    """Numbers as they are, of each text its frequent values as 0 or 1 under the name ``country = us``."""
+    names, columns = list(features.names), [features.numbers]
+    for at, name in enumerate(features.text_names):
+        texts = features.texts[:, at]
+        for value in categories(texts, weights, _CATEGORIES):
+            names.append(f"{name} = {value}")
+            columns.append(np.asarray(texts == value, np.float64)[:, np.newaxis])
+    # A tree compares as float32, and takes NaN but no infinity.
+    return names, np.clip(np.concatenate(columns, axis=1), -_LARGEST, _LARGEST).astype(np.float32)
+
+
+def _paths(tree: Any, names: list[str]) -> list[tuple[int, list[str]]]:
+    """Every leaf with the conditions that lead there, one lower and one upper bound a feature at most."""
+    found: list[tuple[int, list[str]]] = []
+    waiting: list[tuple[int, dict[tuple[str, str], float]]] = [(0, {})]
+    while waiting:
+        node, bounds = waiting.pop()
+        left, right = int(tree.children_left[node]), int(tree.children_right[node])
+        if left == right:
+            found.append((node, [_said(*condition) for condition in _by_feature(bounds)]))
+            continue
+        name, bound = names[int(tree.feature[node])], float(tree.threshold[node])
+        # The deeper bound is the tighter one.
+        waiting.append((right, {**bounds, (name, ">"): bound}))
+        waiting.append((left, {**bounds, (name, "<="): bound}))
+    return found
+
+
+def _by_feature(bounds: dict[tuple[str, str], float]) -> list[tuple[str, str, float]]:
+    """Both bounds of a feature side by side, features in the order in which they were asked for."""
+    order = list(dict.fromkeys(name for name, _ in bounds))
+    conditions = [(name, sign, bound) for (name, sign), bound in bounds.items()]
+    return sorted(conditions, key=lambda condition: order.index(condition[0]))
+
+
+def _said(name: str, sign: str, bound: float) -> str:
+    if " = " in name:
+        return name if sign == ">" else name.replace(" = ", " is not ", 1)
+    return f"{name} {sign} {bound:.6g}"

@@ -68,6 +68,7 @@ def test_a_model_is_exported_quantized_registered_promoted_tuned_and_asked_for(m
     run("show", "m")
     run("lineage", "m:2")
     run("history", "m")
+    run("drift", "fit", "m", "--reference", "rows.npz")
     run("tune", "m", "--budget", "1s")
     assert len(run("predict", "m", "rows.npz")["label"]) == 200
     run("bench", "m", "--duration", "0.2", "--repeats", "2", "--concurrency", "1")

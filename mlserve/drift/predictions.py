@@ -21,11 +21,12 @@ import numpy as np
 
 from mlserve.compare.kinds import as_comparable, kind_of
 from mlserve.drift.categorical import as_category
+from mlserve.drift.schema import RESERVED
 from mlserve.errors import InvalidInput
 from mlserve.rows.tables import Array
 
 Task = Literal["classes", "probability", "number", "tensor"]
-PREFIX = "prediction."
+PREFIX = RESERVED
 CATEGORICAL = (f"{PREFIX}class",)
 _LEAST = 1e-15
 _SUM_ATOL = 1e-2

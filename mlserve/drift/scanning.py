@@ -73,11 +73,13 @@ def scan(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="drift") as pool:
         for block in blocks:
             columns = watched(schema, plan, block)
+            if not columns:
+                _note(found, block)
+                continue
             for name, values in columns.items():
                 found.dtypes.setdefault(name, set()).add(values.dtype.kind)
             counted = [(found.summaries[name], values) for name, values in columns.items() if name in found.summaries]
-            for _ in pool.map(_count, counted):
-                pass
+            counting = [pool.submit(_count, summary, values) for summary, values in counted]
             _note(found, block)
             # Predictions are no part of a row's identity: they follow from it.
             own = {name: values for name, values in columns.items() if not name.startswith(PREFIX)}
@@ -85,6 +87,8 @@ def scan(
             found.distinct.add(hashes)
             found.fingerprint.add(hashes, block.times, None if block.labels is None else _plain_labels(block.labels))
             found.sample.add(block.start, sample_columns(schema, block, columns), strata_of(columns, block))
+            for one in counting:
+                one.result()
             if after_block is not None:
                 after_block(found, block.rows)
             progress(step, found.rows, total_rows)
@@ -113,8 +117,7 @@ def strata_of(columns: Mapping[str, Array], block: Block) -> Array | None:
     return _plain_labels(block.labels).astype(str).astype(object)
 
 
-def _count(item: tuple[Summary, Array]) -> None:
-    summary, values = item
+def _count(summary: Summary, values: Array) -> None:
     if isinstance(summary, NumericSummary):
         summary.add(_as_numbers(values))
     else:

@@ -32,6 +32,8 @@ COUNTED_VALUES = 24
 TEXT_VALUES = 1000
 """Text of more values, or of more than half as many as there are rows, is text and not a category."""
 ROWS_A_VALUE = 20
+RESERVED = "prediction."
+"""What the columns of predictions begin with, beside those of features."""
 CHANNELS = (1, 3, 4)
 MIN_SIDE = 8
 """Both sides of an image have at least so many pixels."""
@@ -176,8 +178,8 @@ def derive_schema(
     _check_inputs(said, signature)
     found: list[Feature] = []
     for spec in signature.inputs:
-        if not spec.dims:
-            continue  # a value that holds for a whole call is no feature of a row
+        if not spec.dims or spec.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+            continue  # a value that holds for a whole call is no feature of a row; complex ones have no order
         given = said.inputs.get(spec.name)
         columns = None if given is None else given.names
         found += _features(spec, sample[spec.name], columns or (names or {}).get(spec.name), said)
@@ -279,6 +281,11 @@ def _check_features(said: Said, known: Sequence[str]) -> None:
     twice = next((name for i, name in enumerate(known) if name in known[:i]), None)
     if twice is not None:
         raise InvalidInput(f"two features would be called '{twice}'", hint="inputs.NAME.names in a schema file")
+    taken = next((name for name in known if name.startswith(RESERVED)), None)
+    if taken is not None:
+        raise InvalidInput(
+            f"'{taken}' is what a column of predictions is called", hint="inputs.NAME.names in a schema file"
+        )
     for name in (*said.features, *said.ignore):
         if name not in known:
             raise InvalidConfig(f"the schema speaks of feature '{name}'", hint=did_you_mean(name, known))

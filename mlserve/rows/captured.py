@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlserve.core.refs import Stage
-from mlserve.rows.capture_file import TensorColumn
 from mlserve.rows.capture_format import tensors_of
+from mlserve.rows.capture_table import TensorColumn
 from mlserve.rows.tables import Array
 
 OK = 200

@@ -27,6 +27,7 @@ def check_everything(settings: Callable[[], Resolved]) -> list[Check]:
         *_runtime(),
         *_places(settings),
         *_extras(),
+        _drift_engine(),
         *_licences(),
     ]
 
@@ -95,6 +96,19 @@ def _extras() -> Iterator[Check]:
         detail = f"pip install 'mlserve[{extra}]' (missing: {', '.join(missing)})" if missing else seen
         detail += "".join(f"; {name}: {LICENCES[name]}" for name in missing if name in LICENCES)
         yield Check(f"extra {extra}", not missing, detail, needed=False)
+
+
+def _drift_engine() -> Check:
+    """Which engine ``drift`` tests with here."""
+    from mlserve.drift.detectors.engines import ALIBI, SCIPY, engine_in_use
+
+    engine = engine_in_use()
+    detail = {
+        ALIBI: f"{ALIBI} {version_of(ALIBI)}",
+        SCIPY: f"{SCIPY} {version_of(SCIPY)}: tests of single columns; pip install 'mlserve[drift]' for whole rows",
+        None: "none: pip install 'mlserve[drift]', or 'mlserve[drift-lite]' for tests of single columns",
+    }[engine]
+    return Check("drift engine", engine is not None, detail, needed=False)
 
 
 def _licences() -> Iterator[Check]:

@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("core", "graph", "rows", "compare", "compare.ladder", "stats")
+PACKAGES = ("core", "graph", "rows", "compare", "compare.ladder", "stats", "drift", "drift.detectors")
 
 
 def module_names() -> list[str]:

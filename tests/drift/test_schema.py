@@ -109,6 +109,11 @@ def test_two_features_of_one_name_are_refused() -> None:
         derive_schema(TABLE, table_rows(), names={"x": ("a", "a", "b")})
 
 
+def test_the_names_of_predictions_are_taken() -> None:
+    with pytest.raises(InvalidInput, match="is what a column of predictions is called"):
+        derive_schema(TABLE, table_rows(), names={"x": ("a", "prediction.score", "b")})
+
+
 def test_rows_split_into_columns_stack_to_the_same_rows() -> None:
     rows = table_rows()
     schema = derive_schema(TABLE, rows)

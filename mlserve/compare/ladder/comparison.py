@@ -23,7 +23,8 @@ class ComparisonPlan:
     """How to compare; two comparisons are merged only if they have one plan.
 
     ``atol`` and ``rtol`` are the user's own, None for the defaults of the two ``precisions`` (baseline's, candidate's;
-    names as in ``tolerances.PRECISIONS``). ``k`` is the cut-off of rankings, ``top_k`` that of classes.
+    names as in ``tolerances.PRECISIONS``). ``k`` is the cut-off of rankings, ``top_k`` that of classes. Without
+    ``explain`` no sample of inputs is kept, and with ``worst_rows`` 0 no inputs at all; a row then costs less.
     """
 
     atol: float | None = None
@@ -32,6 +33,7 @@ class ComparisonPlan:
     k: int = 10
     top_k: int = 5
     worst_rows: int = 50
+    explain: bool = True
 
     @property
     def limits(self) -> Limits:
@@ -61,11 +63,16 @@ class Comparison:
         self.decisions.learn(judged)
         self.worst.learn(judged)
         self.noise.learn_candidate(judged)
-        self.explaining.learn(judged)
+        if self.plan.explain:
+            self.explaining.learn(judged)
 
     def add_noise(self, pairs: Pairs) -> None:
         """Learn the baseline's noise: ``expected`` is its answer, ``actual`` its answer in another batch."""
         self.noise.learn_baseline(judge(pairs, self.plan.limits))
+
+    def take_noise(self, again: Comparison) -> None:
+        """Learn what ``again`` was shown by ``add`` as the baseline's noise; for several candidates of one baseline."""
+        self.noise.take_baseline(again.exactness, again.decisions, again.noise)
 
     def merge(self, other: Self) -> None:
         """Learn what ``other`` has. Raises InvalidInput if it was made by another plan."""

@@ -51,6 +51,12 @@ class Noise:
         self._decisions.learn(judged)
         self._baseline.add(judged)
 
+    def take_baseline(self, again: Exactness, decisions: Decisions, noise: Noise) -> None:
+        """``learn_baseline`` of what other rungs, and another's candidate side, have learned of such pairs."""
+        self._again.merge(again)
+        self._decisions.merge(decisions)
+        self._baseline.merge(noise._candidate)
+
     def merge(self, other: Self) -> None:
         self._again.merge(other._again)
         self._decisions.merge(other._decisions)

@@ -10,10 +10,10 @@ A finding says what the test saw. Whether that is drift is decided above, over a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -93,6 +93,31 @@ class Finding:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a detector is made with; each heeds what concerns it.
+
+    ``engine`` names who computes the tests of single columns (``engines``). ``seed`` fixes everything drawn.
+    ``categorical`` are the columns that ``tabular`` takes for categories, None for texts and booleans; ``given`` those
+    that ``context-mmd`` conditions on. ``model`` answers a sample, rows on axis 0, for the uncertainty detectors: class
+    probabilities (``logits`` if ``answers`` says so), or an ensemble's predictions. Kernel matrices take ``max_bytes``
+    at most, and classifiers ``max_rows`` a sample: of more, rows are drawn, which the finding tells. ``epochs`` is how
+    long classifiers and kernels are trained.
+    """
+
+    engine: str = "auto"
+    seed: int = 0
+    categorical: frozenset[str] | None = None
+    given: tuple[str, ...] = ()
+    model: Callable[[Sample], Array] | None = None
+    answers: Literal["probs", "logits"] = "probs"
+    uncertainty: Literal["entropy", "margin"] = "entropy"
+    permutations: int = 200
+    max_bytes: int = 96 << 20
+    max_rows: int = 5000
+    epochs: int = 10
+
+
 class Detector(Protocol):
     """A way to ask whether two samples differ. Made anew for each check; the same seed gives the same findings.
 
@@ -100,10 +125,12 @@ class Detector(Protocol):
     sample that it judges, ``cost`` how it grows.
     """
 
-    name: str
-    takes: Takes
-    smallest_rows: int
-    cost: Cost
+    name: ClassVar[str]
+    takes: ClassVar[Takes]
+    smallest_rows: ClassVar[int]
+    cost: ClassVar[Cost]
+
+    def __init__(self, options: Options) -> None: ...
 
     def run(self, reference: Sample, window: Sample) -> tuple[Finding, ...]:
         """A finding for each column in ``reference``'s order, or one for all.

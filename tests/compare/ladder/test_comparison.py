@@ -58,6 +58,14 @@ def test_nothing_compared_is_no_agreement():
     assert (found["rows"], found["agreement"], found["decisions"]) == (0, None, None)
 
 
+def test_without_explaining_and_worst_rows_no_input_is_kept():
+    comparison = Comparison(ComparisonPlan(worst_rows=0, explain=False))
+    comparison.add(classifier(300, 1, noise=0.1))
+
+    assert b"country" not in pack(comparison.state())
+    assert comparison.figures()["explanation"] is None
+
+
 def test_comparisons_of_other_tolerances_are_not_merged():
     with pytest.raises(InvalidInput, match="different plans"):
         Comparison().merge(Comparison(ComparisonPlan(atol=1.0)))

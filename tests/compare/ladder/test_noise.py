@@ -72,6 +72,20 @@ def test_flipped_decisions_are_a_difference_though_each_is_within_the_farthest_n
     assert (found["beyond_rows"], found["difference_beyond_noise"]) == (0, True)
 
 
+def test_noise_learned_apart_is_the_same_noise():
+    base = np.random.default_rng(0).normal(size=(300, 2))
+    again = pairs_of({"y": base}, {"y": base + scores(2, 300)})
+    direct, apart, learned = Comparison(), Comparison(), Comparison()
+    for comparison in (direct, apart):
+        comparison.add(pairs_of({"y": base}, {"y": base + scores(1, 300, 1e-5)}))
+    direct.add_noise(again)
+    learned.add(again)
+
+    apart.take_noise(learned)
+
+    assert apart.figures()["noise"] == direct.figures()["noise"]
+
+
 def test_without_a_second_run_of_the_baseline_there_is_no_verdict():
     comparison = Comparison()
     comparison.add(pairs_of({"y": [1.0]}, {"y": [2.0]}))

@@ -1,4 +1,4 @@
-"""What a replay adds to the runs themselves: captured rows through the recorded version, against bare ``session.run``."""
+"""What a replay adds to the runs themselves: captured rows through the recorded version, and bare ``session.run``."""
 
 from __future__ import annotations
 

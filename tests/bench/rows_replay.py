@@ -81,9 +81,7 @@ def replayed_rows_per_s(capture: Path, path: Path) -> float:
 
 def _measured(what: str, path: Path, inputs: models.Arrays, runs: int, bench: Bench, lines: list[Line]) -> None:
     with recorded(path, inputs, max(8, runs // (10 if bench.quick else 1))) as (capture, model):
-        pairs = bench.pairs(
-            what, lambda: replayed_rows_per_s(capture, path), lambda: bare_rows_per_s(capture, model)
-        )
+        pairs = bench.pairs(what, lambda: replayed_rows_per_s(capture, path), lambda: bare_rows_per_s(capture, model))
         fill_numbers(lines[0], pairs)
 
 

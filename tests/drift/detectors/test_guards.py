@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from scipy import stats
@@ -17,6 +18,7 @@ from mlserve.drift.detectors.kernels import learned_kernel, most_rows
 from mlserve.drift.detectors.seeding import seeded
 from mlserve.errors import InvalidInput, Unsupported, UsageError
 from tests.drift.detectors.samples import finding, findings, normal
+from tests.models import classifier
 
 SINGLE = ["ks", "cvm", "chi2"]
 ENGINES = ["alibi-detect", "scipy"]
@@ -315,3 +317,17 @@ def test_both_engines_say_the_same(name: str):
 
     assert one.statistic == pytest.approx(other.statistic, rel=1e-6)
     assert one.p_value == pytest.approx(other.p_value, rel=1e-3, abs=1e-40)
+
+
+def test_the_model_asked_may_run_in_onnx_runtime():
+    session = onnxruntime.InferenceSession(classifier().SerializeToString(), providers=["CPUExecutionProvider"])
+    reference, window = normal(300).astype(np.float32), normal(300, seed=1).astype(np.float32) * 0.05
+    window[0] = np.nan
+
+    found = finding(
+        "classifier-uncertainty", reference, window, model=lambda sample: session.run(None, dict(sample))[0]
+    )
+
+    assert found.rows == (300, 299)
+    assert found.p_safe < 0.001
+    assert found.effect.value > 0.3

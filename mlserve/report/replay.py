@@ -42,6 +42,7 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
 
     Whatever a document lacks is left out; every text is escaped. Raises MissingExtra where jinja2 is not installed.
     """
+    documents = [_timed(document) for document in documents]
     first = documents[0]
     refs = [str(document.get("ref", "candidate")) for document in documents]
     baseline = str(first.get("baseline") or "recorded")
@@ -68,6 +69,15 @@ _PARTS = (
     "calibration", "coverage", "decisions", "distribution", "explanation", "failures", "lag", "latency", "noise",
     "outputs", "quality", "ranking", "worst",
 )  # fmt: skip
+
+
+def _timed(document: Document) -> Document:
+    """``document`` with the times of both under replay's names; a live shadow's are of the champion and the shadow."""
+    latency = document.get("latency") or {}
+    if "champion" not in latency:
+        return document
+    replayed = latency.get("shadow") or {}
+    return {**document, "latency": {**replayed, "recorded": latency["champion"], "replayed": replayed}}
 
 
 def _grouped(lines: Sequence[Figure]) -> list[tuple[str, list[Figure]]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from examples.fraud.__main__ import RESULTS, tell
+from examples.ranking.__main__ import CANDIDATE_REFS, REPORT
+from examples.ranking.__main__ import tell as tell_of_traffic
 from examples.story import typed
 from examples.text.__main__ import QUESTIONS
 from examples.text.__main__ import tell as tell_text
@@ -72,3 +74,20 @@ def test_the_text_story_finds_what_is_asked_for(tmp_path: Path) -> None:
     assert results["width"] == 384
     for question, name in QUESTIONS.items():
         assert name in [found for found, _ in results["found"][question]], results["found"]
+
+
+@pytest.mark.timeout(900)
+def test_the_ranking_story_promotes_what_traffic_says_is_better(tmp_path: Path) -> None:
+    tell_of_traffic(tmp_path / "ranking")
+
+    results = json.loads((tmp_path / "ranking" / RESULTS).read_text())
+    better, worse = CANDIDATE_REFS
+    live = {ref: figures["ndcg@10"] - figures["ndcg@10_before"] for ref, figures in results["shadow"].items()}
+    offline = {answer["ref"]: answer["metrics"]["ndcg@10_drop"] for answer in results["replay"]}
+    assert live[better] > 0.05 > -0.05 > live[worse]
+    assert offline[better] < -0.05 < 0.05 < offline[worse]
+    assert [answer["passed"] for answer in results["replay"]] == [True, False]
+    assert results["outcomes"]["unmatched"] == 0
+    assert results["promoted"]["moved"]["ref"] == better
+    assert results["promoted"]["refused"]["changed"] is False
+    assert "ranker:2, ranker:3" in (tmp_path / "ranking" / REPORT).read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ def fit(
     """
     from mlserve import wiring
     from mlserve.core.refs import parse_ref
-    from mlserve.drift.naming import check_detectors
+    from mlserve.drift.detectors.choosing import check_names
     from mlserve.drift.said import Said, read_said
     from mlserve.wiring.drifting import SHOWN_ROWS, fit_version
 
@@ -62,7 +62,7 @@ def fit(
     parsed = parse_ref(ref)
     said = Said() if schema == "auto" else read_said(Path(schema))
     roles = _roles(said, label=label, group=group, key=key, time=time)
-    detectors = check_detectors(detector or ())
+    detectors = check_names(detector or ())
     with wiring.connect(config, registry=registry) as app, out.progress() as progress:
         done = fit_version(
             app,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from mlserve.cli.comparing import tell_comparison
 from mlserve.cli.completing import complete_ref
 from mlserve.cli.failing import Interrupted
 from mlserve.cli.options import ApiKeyFile, ConfigFile, JsonFlag, QuietFlag, RegistryUrl
@@ -137,41 +137,13 @@ def replay(
     if junit is not None:
         replaying.write_junit(documents, junit)
     made = [str(path) for path in (report, junit) if path is not None]
-    _show(out, documents, made)
+    tell_comparison(out, documents, made)
     for note in found.notes:
         out.warn(note)
     if found.is_empty:
         raise typer.Exit(TOO_LITTLE)
     if not found.passed:
         raise typer.Exit(NO)
-
-
-def _show(out: Output, documents: Sequence[dict[str, Any]], made: Sequence[str]) -> None:
-    document: Any = documents[0] if len(documents) == 1 else documents
-    columns = ("against", "rows", "identical", "within tolerance", "agreement", "p99 ms", "rows/s")
-    out.table(columns, [_line(one) for one in documents], document=document, made=made)
-    for one in documents:
-        for check in one["checks"]:
-            mark = "holds not" if check["passed"] else "holds"
-            out.detail(f"{one['ref']}: {check['expression']} {mark} ({check['value']})")
-
-
-def _line(document: dict[str, Any]) -> dict[str, Any]:
-    rows = document["rows"]
-    speed = document["throughput"]["rows_per_s"]
-    return {
-        "against": document["ref"],
-        "rows": rows,
-        "identical": _share(document.get("identical"), rows),
-        "within tolerance": _share(document.get("within_tolerance"), rows),
-        "agreement": document.get("agreement"),
-        "p99 ms": document["latency"]["p99_ms"],
-        "rows/s": None if speed is None else round(speed),
-    }
-
-
-def _share(count: int | None, rows: int) -> str | None:
-    return None if count is None or not rows else f"{count} ({count / rows:.2%})"
 
 
 def _moment_ns(text: str | None, option: str, now: datetime) -> int | None:

@@ -3,7 +3,7 @@
     numeric      wasserstein_sd     the mean way that values moved, in standard deviations of the reference
     categorical  total_variation    the share of rows that would have to change their value
 
-Functions on counts take many at once: (…, cells), so that noise is measured by thousands of draws.
+Of all rows, by the cells and categories that they were counted in; ``stats.effects`` has the same of samples.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mlserve.drift.categorical import CategorySummary
 from mlserve.drift.numeric import NumericSummary
 from mlserve.rows.tables import Array
 from mlserve.stats import distances
+from mlserve.stats.effects import total_variation
 
 EffectName = Literal["wasserstein_sd", "total_variation"]
 Summary = NumericSummary | CategorySummary
@@ -43,7 +44,7 @@ def effect(reference: Summary, window: Summary) -> float | None:
             return None
         names = [*reference.counts, *(name for name in window.counts if name not in reference.counts)]
         one, other = (category_counts(summary, names) for summary in (reference, window))
-        return float(total_variation(one, other))
+        return total_variation(one, other)
     raise AssertionError("both are of one kind")
 
 
@@ -58,40 +59,6 @@ def category_counts(summary: CategorySummary, names: Sequence[str]) -> Array:
     """How often each of ``names`` came, and all others together: (names + 1,)."""
     counted = [summary.counts.get(name, 0) for name in names]
     return np.array([*counted, summary.present - sum(counted)], np.int64)
-
-
-def total_variation(one: Array, other: Array) -> Array:
-    """Half the summed difference of shares, in [0, 1]; (…, cells) counts to (…,).
-
-    >>> float(total_variation(np.array([50, 50]), np.array([60, 40])).round(3))
-    0.1
-    """
-    found: Array = np.abs(shares(one) - shares(other)).sum(axis=-1) / 2
-    return found
-
-
-def wasserstein(one: Array, other: Array, places: Array) -> Array:
-    """The mean way between two distributions over the same rising ``places`` (cells,); counts (…, cells) to (…,).
-
-    >>> float(wasserstein(np.array([1, 0]), np.array([0, 1]), np.array([0.0, 3.0])))
-    3.0
-    """
-    apart = np.abs(np.cumsum(shares(one) - shares(other), axis=-1)[..., :-1])
-    found: Array = (apart * np.diff(places)).sum(axis=-1)
-    return found
-
-
-def kolmogorov(one: Array, other: Array) -> Array:
-    """The largest difference of the cumulated shares, in [0, 1]; (…, cells) counts to (…,)."""
-    found: Array = np.abs(np.cumsum(shares(one) - shares(other), axis=-1)).max(axis=-1)
-    return found
-
-
-def shares(counts: Array) -> Array:
-    """Counts (…, cells) as shares that add up to one; zeros of nothing."""
-    totals = counts.sum(axis=-1, keepdims=True)
-    found: Array = counts / np.maximum(totals, 1)
-    return found
 
 
 def _moved(reference: NumericSummary, window: NumericSummary) -> float:

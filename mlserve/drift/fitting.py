@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,9 @@ def fit(source: Source, plan: FitPlan, run: Run | None, *, progress: Progress = 
         if plan.terms is None
         else plan.terms.schema
     )
-    samples = [answered(block, run) for block in blocks_of_sample(drawn) if known] or list(source.blocks(rows))[:1]
+    # Inputs whose rows differ in length are in no sample; the first block has them, as far as it goes.
+    some = blocks_of_sample(drawn) if known else islice(source.blocks(rows), 1)
+    samples = [answered(block, run) for block in some]
     predicting = _plan_of(samples, schema) if plan.terms is None else plan.terms.prediction
     empty = _empty(schema, predicting, samples)
     asks_all = run is not None and not _has_outputs(samples, known, drawn) and first.rows <= plan.predict_rows

@@ -21,9 +21,6 @@ from mlserve.drift.effects import (
     category_counts,
     counts_of,
     effect_name,
-    shares,
-    total_variation,
-    wasserstein,
 )
 from mlserve.drift.numeric import NumericSummary
 from mlserve.errors import InvalidInput
@@ -156,7 +153,7 @@ def noise_of(name: str, summary: Summary, pieces: Pieces | None = None) -> Noise
     if not total:
         return Noise(called, (), ())
     random = np.random.default_rng(int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big"))
-    chances = shares(counts)
+    chances = _shares(counts)
     found = []
     for size in SIZES:
         window = random.multinomial(size, chances, DRAWS)
@@ -172,10 +169,18 @@ def noise_of(name: str, summary: Summary, pieces: Pieces | None = None) -> Noise
 
 
 def _effects(summary: Summary, reference: Array, window: Array) -> Array:
+    """As ``effects.effect``, of many pairs of counts at once: (…, cells) each to (…,)."""
     if not isinstance(summary, NumericSummary):
-        return total_variation(reference, window)
-    moved = wasserstein(reference, window, summary.centres)
+        found: Array = np.abs(_shares(reference) - _shares(window)).sum(axis=-1) / 2
+        return found
+    apart = np.abs(np.cumsum(_shares(reference) - _shares(window), axis=-1)[..., :-1])
+    moved: Array = (apart * np.diff(summary.centres)).sum(axis=-1)
     return moved / summary.sd if summary.sd > 0 else np.zeros_like(moved)
+
+
+def _shares(counts: Array) -> Array:
+    found: Array = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return found
 
 
 def _fixed_counts(summary: Summary) -> Array:

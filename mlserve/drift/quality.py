@@ -84,7 +84,7 @@ def window_summary(profile: Profile, name: str) -> Summary:
     The bounds are those that the user said, else the reference's smallest and largest.
     """
     reference = profile.summaries[name]
-    if isinstance(reference, CategorySummary):
+    if isinstance(reference, CategorySummary) or not reference.finite:
         return reference.empty()
     has_said = np.isfinite([reference.low, reference.high])
     low = reference.low if has_said[0] else reference.smallest

@@ -73,6 +73,9 @@ def scan(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="drift") as pool:
         for block in blocks:
             columns = watched(schema, plan, block)
+            if not columns:
+                _note(found, block)
+                continue
             for name, values in columns.items():
                 found.dtypes.setdefault(name, set()).add(values.dtype.kind)
             counted = [(found.summaries[name], values) for name, values in columns.items() if name in found.summaries]

@@ -178,8 +178,8 @@ def derive_schema(
     _check_inputs(said, signature)
     found: list[Feature] = []
     for spec in signature.inputs:
-        if not spec.dims:
-            continue  # a value that holds for a whole call is no feature of a row
+        if not spec.dims or spec.dtype in (DType.COMPLEX64, DType.COMPLEX128):
+            continue  # a value that holds for a whole call is no feature of a row; complex ones have no order
         given = said.inputs.get(spec.name)
         columns = None if given is None else given.names
         found += _features(spec, sample[spec.name], columns or (names or {}).get(spec.name), said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -107,11 +108,19 @@ def as_times(values: Array, where: str) -> Array:
         times = np.full(len(values), np.datetime64("NaT", "us"))
         times[known] = (seconds[known] * 1e6).astype(np.int64).astype("datetime64[us]")
         return times
-    texts = ["NaT" if value is None or value != value else str(value).strip().removesuffix("Z") for value in values]
     try:
-        return np.array([text.removesuffix("+00:00") for text in texts], "datetime64[us]")
+        return np.array([_moment(value) for value in values.tolist()], "datetime64[us]")
     except ValueError as error:
         raise InvalidInput(f"{where}: the column of times holds what is no time", hint="ISO 8601 in UTC") from error
+
+
+def _moment(value: object) -> str | datetime:
+    if value is None or value != value:
+        return "NaT"
+    text = str(value).strip().removesuffix("Z").removesuffix("+00:00")
+    if "+" not in text and "-" not in text[10:]:
+        return text  # numpy reads it fifty times faster
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
 def block_rows(total_rows: int | None) -> int:

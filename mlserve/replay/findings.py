@@ -123,11 +123,11 @@ def pairs_of(batch: CapturedBatch, left: Array, expected: Outputs, actual: Outpu
     """The requests of ``batch`` at which ``left`` is True, with outputs that are of those alone."""
     inputs = {name: _rows_of(array, batch, left, is_kept=False) for name, array in batch.inputs.items()}
     rows_each = batch.rows_each if batch.has_rows else np.ones(batch.requests, np.int64)
-    ids: Any = batch.ids
+    ids = batch.ids.tolist()  # every rung looks at all of them, once
     if not left.all():
         if labels is not None:
             labels = labels[np.repeat(left, rows_each)]
-        ids = batch.ids.take(np.flatnonzero(left))
+        ids = batch.ids.take(np.flatnonzero(left)).tolist()
     return Pairs(
         ids,
         rows_each[left] if not left.all() else rows_each,
@@ -155,8 +155,8 @@ def _rows_of(array: Array, batch: CapturedBatch, left: Array, *, is_kept: bool) 
     """Of a tensor the rows of the requests that are ``left``, where it does not have those alone already."""
     if not batch.has_rows or is_kept or left.all():
         return as_rows(array, batch)
-    kept: Array = array[np.repeat(left, batch.rows_each)]
-    return kept
+    rows: Array = array[np.repeat(left, batch.rows_each)]
+    return rows
 
 
 def as_rows(array: Array, batch: CapturedBatch) -> Array:

@@ -17,7 +17,7 @@ _WORDS = {
     "kendall_tau_b": "Kendall's τ-b", "mrr": "MRR", "rbo": "rank-biased overlap", "ks": "Kolmogorov–Smirnov",
     "wasserstein": "Wasserstein", "psi": "PSI", "js": "Jensen–Shannon", "auc": "AUC", "log_loss": "log loss",
     "brier": "Brier score", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "p50_ms": "p50 ms", "p90_ms": "p90 ms",
-    "p99_ms": "p99 ms", "ece": "expected calibration error",
+    "p99_ms": "p99 ms", "ece": "calibration error",
 }  # fmt: skip
 SAME, GOOD, APART, FAST = "how much is the same", "how good", "how far apart", "how fast"
 """The groups, in the order that they are shown."""

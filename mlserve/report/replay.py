@@ -27,6 +27,11 @@ WIDTH = 400
 SHOWN_ROWS = 8
 """Worst rows that stand open; the others unfold."""
 
+SHOWN_SLICES = 10
+
+LEAST_SHARE = 0.002
+"""Of all rows: a bin of calibration with fewer is not drawn."""
+
 _SHOWN_VALUES, _SHOWN_CHARS = 8, 240
 
 Document = Mapping[str, Any]
@@ -37,6 +42,7 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
 
     Whatever a document lacks is left out; every text is escaped. Raises MissingExtra where jinja2 is not installed.
     """
+    documents = [_timed(document) for document in documents]
     first = documents[0]
     refs = [str(document.get("ref", "candidate")) for document in documents]
     baseline = str(first.get("baseline") or "recorded")
@@ -45,7 +51,7 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
         "title": title or f"{', '.join(refs)} against {_spoken_baseline(baseline)}",
         "first": first,
         "baseline": _as_named(baseline),
-        "sides": [_side(document, number) for number, document in enumerate(documents, start=1)],
+        "sides": [_side(document, _colour(place)) for place, document in enumerate(documents)],
         "all_passed": all(passed) if None not in passed else None,
         "checks": _checks(documents),
         "headline": _grouped(headline(documents)),
@@ -53,6 +59,7 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
         "scores": _scores(documents),
         "calibration": _calibration(documents),
         "setting": _setting(first),
+        "least_share": LEAST_SHARE,
         "has": {part: any(document.get(part) for document in documents) for part in _PARTS},
     }
     return render_page(TEMPLATE, values)
@@ -62,6 +69,15 @@ _PARTS = (
     "calibration", "coverage", "decisions", "distribution", "explanation", "failures", "lag", "latency", "noise",
     "outputs", "quality", "ranking", "worst",
 )  # fmt: skip
+
+
+def _timed(document: Document) -> Document:
+    """``document`` with the times of both under replay's names; a live shadow's are of the champion and the shadow."""
+    latency = document.get("latency") or {}
+    if "champion" not in latency:
+        return document
+    replayed = latency.get("shadow") or {}
+    return {**document, "latency": {**replayed, "recorded": latency["champion"], "replayed": replayed}}
 
 
 def _grouped(lines: Sequence[Figure]) -> list[tuple[str, list[Figure]]]:
@@ -77,6 +93,11 @@ def _spoken_baseline(baseline: str) -> str:
 
 def _as_named(baseline: str) -> str:
     return "as recorded" if baseline == "recorded" else baseline
+
+
+def _colour(place: int) -> int:
+    """Of a candidate by its place; 0 is the baseline's. There are five, and then the first again."""
+    return 1 + place % 5
 
 
 def _side(document: Document, number: int) -> dict[str, Any]:
@@ -126,7 +147,7 @@ def _output(output: Document, rows: int) -> dict[str, Any]:
 
 
 def _tolerance(tolerance: Document) -> dict[str, str]:
-    bounds = [f"{name} {tolerance[name]:g}" for name in ("atol", "rtol", "ulp") if tolerance.get(name) is not None]
+    bounds = [f"{name} {tolerance[name]:.3g}" for name in ("atol", "rtol", "ulp") if tolerance.get(name) is not None]
     return {"bounds": ", ".join(bounds), "why": str(tolerance.get("why") or "")}
 
 
@@ -134,10 +155,12 @@ def _explanation(document: Document) -> dict[str, Any]:
     found = document.get("explanation") or {}
     slices = sorted(found.get("slices") or [], key=lambda item: -(item.get("share") or 0.0))
     largest = max((item.get("share") or 0.0 for item in slices), default=0.0) or 1.0
+    drawn = [{**item, "length": (item.get("share") or 0.0) / largest} for item in slices]
     return {
         "note": found.get("note"),
         "rules": sorted(found.get("rules") or [], key=lambda item: -(item.get("share") or 0.0)),
-        "slices": [{**item, "length": (item.get("share") or 0.0) / largest} for item in slices],
+        "slices": drawn[:SHOWN_SLICES],
+        "further": drawn[SHOWN_SLICES:],
     }
 
 
@@ -161,7 +184,9 @@ def _curve(latency: Document | None) -> list[tuple[float, float]]:
 def _scores(documents: Sequence[Document]) -> dict[str, str]:
     """The baseline's scores and those of each candidate: how many about each value, and up to each value."""
     found = [document.get("distribution") or {} for document in documents]
-    curves: list[tuple[int, Any]] = [(n, (item.get("curves") or {}).get("actual")) for n, item in enumerate(found, 1)]
+    curves: list[tuple[int, Any]] = [
+        (_colour(place), (item.get("curves") or {}).get("actual")) for place, item in enumerate(found)
+    ]
     expected = next((item["curves"]["expected"] for item in found if (item.get("curves") or {}).get("expected")), None)
     drawn = [(n, [(float(x), float(s)) for x, s in curve]) for n, curve in [(0, expected), *curves] if curve]
     if not drawn:
@@ -180,7 +205,7 @@ def _calibration(documents: Sequence[Document]) -> str:
     """How often what was predicted with a probability came true, for the baseline and each candidate."""
     found = [document.get("calibration") or {} for document in documents]
     before: list[Document] = next((item["before"] for item in found if item.get("before")), [])
-    curves = [(0, before), *((n, item.get("after") or []) for n, item in enumerate(found, 1))]
+    curves = [(0, before), *((_colour(place), item.get("after") or []) for place, item in enumerate(found))]
     lines = [Line(_reliability(curve), n, has_dots=True) for n, curve in curves]
     return overlay(lines, "calibration", x="predicted probability", y="share that came true", diagonal=True)
 
@@ -204,8 +229,13 @@ def _ranking(document: Document) -> dict[str, Any]:
 
 
 def _reliability(bins: Sequence[Document]) -> list[tuple[float, float]]:
-    """Those of ``bins`` that have rows."""
-    return [(item["predicted"], item["observed"]) for item in bins if _is_number(item["observed"])]
+    """Those of ``bins`` that have enough rows to say something."""
+    least = LEAST_SHARE * sum(item.get("rows") or 0 for item in bins)
+    return [
+        (item["predicted"], item["observed"])
+        for item in bins
+        if _is_number(item["observed"]) and (item.get("rows") or 0) >= least
+    ]
 
 
 def _setting(first: Document) -> list[tuple[str, str]]:

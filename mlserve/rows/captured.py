@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlserve.core.refs import Stage
-from mlserve.rows.capture_file import TensorColumn
 from mlserve.rows.capture_format import tensors_of
+from mlserve.rows.capture_table import TensorColumn
 from mlserve.rows.tables import Array
 
 OK = 200
@@ -53,7 +53,12 @@ class Texts(Sequence[str]):
         return len(self.column)
 
     def __iter__(self) -> Iterator[str]:
-        return (text or "" for text in self.column.to_pylist())
+        return iter(self.tolist())
+
+    def tolist(self) -> list[str]:
+        # Many times as fast as ``to_pylist``, which makes a scalar of each on the way.
+        texts: list[str] = self.column.to_numpy(zero_copy_only=False).tolist()
+        return [text or "" for text in texts] if self.column.null_count else texts
 
     def take(self, index: Array) -> Texts:
         return Texts(self.column.take(pa.array(index)))

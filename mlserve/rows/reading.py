@@ -39,7 +39,7 @@ def open_table(path: Path, *, text: Collection[str] = (), labelled: bool = False
     InvalidInput for an unknown suffix or a file that is empty, cut short or damaged.
     """
     if is_capture(path) and path.suffix.lower() not in SUFFIXES:
-        from mlserve.rows.capture_file import CaptureTable
+        from mlserve.rows.capture_table import CaptureTable
 
         return CaptureTable(path, labelled=labelled)
     match path.suffix.lower():

@@ -150,7 +150,8 @@ class Follower:
             if Stage.PRODUCTION in failure.wanted.stages:
                 raise failure.error
         self._is_started = True
-        self.look_again()
+        if self._shadows is not None:
+            self._aim()
         self._repository.has_changed.clear()
         await self._report("ready")
 
@@ -226,16 +227,14 @@ class Follower:
 
     def look_again(self) -> None:
         """Aim at what was last read: what a version waited for may have come."""
-        if self._shadows is not None and self._is_started:
-            self._shadows.aim(self._placements)
-            self._aim()
-            self._repository.has_changed.set()
+        self._aim()
+        self._repository.has_changed.set()
 
     def _aim(self) -> None:
+        if self._shadows is not None and self._is_started:
+            self._shadows.aim(self._placements)  # first, for it has a say in what is loaded
         followed = [] if self._upstream is None else wanted_of(self._placements, self._upstream)
         self._repository.aim([*self._fixed, *(one for one in followed if self._may_load(one))])
-        if self._shadows is not None and self._is_started:
-            self._shadows.aim(self._placements)
 
     def _may_load(self, wanted: Wanted) -> bool:
         """What stands in ``shadow`` alone comes after production, and after its own process."""

@@ -14,7 +14,7 @@ from mlserve.serving.seam import Answer, InferRequest
 from mlserve.serving.taking import Taking
 from mlserve.serving.threads import OneThread
 from mlserve.traffic.recorded import Recorded
-from mlserve.traffic.writing import CaptureWriter
+from mlserve.traffic.writing import CaptureWriter, get_ready
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Recorder:
         self._taking = Taking(self.hash_key)
         self._flushing: TimerHandle | None = None
         self._dropped = 0
+        self._thread.submit(get_ready)
         self._tending = loop.call_later(TEND_S, self._tend)
 
     @property

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from mlserve.compare.pairs import Array, Pairs
 from mlserve.core.refs import Stage
-from mlserve.rows.capture_file import CaptureFile, TensorColumn, files_of, open_file
+from mlserve.rows.capture_file import CaptureFile, files_of, open_file
 from mlserve.rows.capture_format import tensors_of
+from mlserve.rows.capture_table import TensorColumn
 from mlserve.rows.outcomes import Outcomes
 
 CHUNK = 100_000

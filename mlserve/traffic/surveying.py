@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlserve.core.histograms import SECONDS, Histogram
-from mlserve.rows.capture_file import CaptureFile, files_of, from_row, open_file
+from mlserve.rows.capture_file import CaptureFile, files_of, open_file
+from mlserve.rows.capture_table import from_row
 from mlserve.rows.outcomes import Outcomes
 from mlserve.traffic.segments import is_growing
 

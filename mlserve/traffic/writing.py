@@ -54,6 +54,11 @@ class CapturePlan:
     redaction: Redaction = field(default_factory=Redaction)
 
 
+def get_ready() -> None:
+    """Load what the first write would load; pyarrow looks for pandas when it first turns a list into an array."""
+    pa.array([""], pa.string())
+
+
 class CaptureWriter:
     """Writes the segments of one process, which calls itself ``server``. Raises InvalidConfig for a folder that cannot
     be written. ``written`` and ``dropped`` count requests; ``removed_bytes`` is what the budget cost.

@@ -27,13 +27,6 @@ USEFUL_ROWS = 32
 """A run of a model that could not be timed."""
 
 MEASURE_S = 2.0
-_PRECISIONS = (
-    ("int4-weights", ("MatMulNBits",)),
-    ("int8-dynamic", ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")),
-    ("int8", ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger")),
-    ("int8-weights", ("DequantizeLinear",)),
-)
-"""By what operators a graph shows it, where nothing says how it was made; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +83,7 @@ def opened_version(
     Raises NotFound, and InvalidInput for what cannot be loaded.
     """
     from mlserve.runtime.model import load_model
+    from mlserve.runtime.precision import precision_of
     from mlserve.runtime.threads import plan_for_throughput, usable_cores
 
     device = settings_in_force(flags, config_file).settings.serve.device
@@ -105,9 +99,7 @@ def opened_version(
         model = load_model(found.path, device=device, threads=plan_for_throughput(usable_cores()), label=found.ref)
         try:
             max_rows, is_inline = _useful(model, found.certificate, rows)
-            version = Version(
-                found.ref, found.digest, model.signature, model.run, max_rows, precision_of(model, found.path)
-            )
+            version = Version(found.ref, found.digest, model.signature, model.run, max_rows, precision_of(model))
             yield OpenedVersion(version, found.is_registered, is_inline)
         finally:
             model.close()
@@ -129,24 +121,6 @@ def recorded_version(
     except MlserveError:
         return None
     return found.ref if found.digest == digest else None
-
-
-def precision_of(model: OnnxModel, path: Path) -> str:
-    """What ``model`` computes in, as ``quantize`` names it: as the file says, else by its operators and tensors."""
-    import onnx
-
-    from mlserve.core.dtypes import DType
-    from mlserve.graph.properties import provenance_of
-
-    said = provenance_of(onnx.load(path, load_external_data=False)).get("quantize")
-    method = said.get("method") if isinstance(said, dict) else None
-    if method in ("fp16", *(name for name, _ in _PRECISIONS)):
-        return str(method)
-    for precision, operators in _PRECISIONS:
-        if any(name in model.operators for name in operators):
-            return precision
-    floats = {spec.dtype for spec in (*model.signature.inputs, *model.signature.outputs) if spec.dtype.is_float}
-    return "bf16" if DType.BFLOAT16 in floats else "fp16" if DType.FLOAT16 in floats else "fp32"
 
 
 def _useful(

@@ -17,7 +17,7 @@ import sys
 from datetime import UTC, datetime
 
 from mlserve.wiring.benching import machine
-from tests.bench import rows_budget, rows_capture, rows_heavy, rows_open, rows_shadow, rows_tabular
+from tests.bench import rows_budget, rows_capture, rows_heavy, rows_open, rows_replay, rows_shadow, rows_tabular
 from tests.bench.pairs import FOLDER, Bench
 from tests.bench.table import as_markdown, as_text
 
@@ -26,6 +26,7 @@ TOPICS = (
     *rows_heavy.TOPICS,
     *rows_open.TOPICS,
     *rows_capture.TOPICS,
+    *rows_replay.TOPICS,
     *rows_shadow.TOPICS,
     *rows_budget.TOPICS,
 )

@@ -244,3 +244,27 @@ def test_another_replay_cannot_go_on_with_it(tmp_path: Path, run: Run, monkeypat
 
     assert done.code == 4
     assert done.error["hint"] == "the same command without --resume"
+
+
+def test_an_int8_child_is_within_the_tolerance_of_that_pair(run: Run, tmp_path: Path) -> None:
+    proto = models.classifier(features=16, classes=4, hidden=128)
+    model = models.saved(proto, tmp_path / "m.onnx")
+    rows = np.random.default_rng(1).normal(size=(600, 16)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+    child = tmp_path / "int8.onnx"
+    data = ["--calibrate", tmp_path / "rows.npz", "--evaluate", tmp_path / "rows.npz"]
+    with loaded(proto) as answering:
+        answered_by(answering, tmp_path / "capture", [[4, 4]] * 50)
+    made = run("quantize", model, "-o", child, "--to", "int8-weights", *data[2:], "--metric", "agreement", "--force")
+    assert made.code == 0
+
+    document = run("replay", tmp_path / "capture", "--against", child, "--baseline", model, "--json").document
+
+    assert document["rows"] == 400
+    assert document["identical"] < document["rows"]
+    # Tolerances are two standard deviations of what is typical, and all outputs of a row must be within: most rows are.
+    assert document["within_tolerance"] > 0.8 * document["rows"]
+    assert document["outputs"][0]["tolerance"]["why"].startswith("four layers of the rounding noise of fp32 and int8")
+    assert document["agreement"] > 0.97
+    assert document["noise"]["difference_beyond_noise"] is True
+    assert document["worst"][0]["inputs"].keys() == {"x"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlserve.core.dtypes import DType
+from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.arriving import WindowRows, read_window
+from mlserve.drift.blocks import Block
 from mlserve.drift.effects import effect
 from mlserve.drift.file_window import FileWindow
 from mlserve.drift.fitting import FitPlan, fit
@@ -27,6 +31,21 @@ UNBOUND = Bounds(None, None)
 @pytest.fixture(scope="module")
 def profile() -> Profile:
     return from_bytes(to_bytes(fitted()))
+
+
+class Ragged(TableSource):
+    """Sequences whose lengths differ from block to block."""
+
+    def __init__(self, parts: list[np.ndarray]) -> None:
+        super().__init__({"tokens": parts[0]})
+        self.parts = parts
+        self.total_rows = None
+
+    def blocks(self, rows: int = 0) -> Iterator[Block]:
+        start = 0
+        for part in self.parts:
+            yield Block(start, len(part), {"tokens": part})
+            start += len(part)
 
 
 def read(profile: Profile, given: TableSource, **options: object) -> WindowRows:
@@ -96,6 +115,35 @@ def test_a_files_faults_are_judged(profile: Profile, tmp_path: Path) -> None:
     assert found[("shoe", "extra")] is Severity.LOW
     assert window.predicted == 0
     assert window.arrived.summaries["amount"].finite == 300
+
+
+def test_a_file_with_nothing_of_the_model_is_all_missing(profile: Profile, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"shoe": [44] * 20}), tmp_path / "w.parquet")
+
+    window = read_window(profile, FileWindow(tmp_path / "w.parquet", profile.schema), run, bounds=UNBOUND)
+
+    missing = {one.name for one in judge_quality(profile, window.arrived) if one.test == "missing"}
+    assert (window.rows, missing) == (20, {"amount", "age", "visits", "plan"})
+
+
+def test_a_column_that_was_always_null_may_have_values(tmp_path: Path) -> None:
+    empty = source(300)
+    empty.inputs["x"][:, 1] = np.nan  # type: ignore[index]
+    learned = from_bytes(to_bytes(fit(empty, FitPlan(DIGEST, SIGNATURE), run)))
+
+    window = read(learned, source(300, seed=3))
+
+    assert {one.test for one in judge_quality(learned, window.arrived) if one.name == "age" and one.severity} == set()
+
+
+def test_sequences_of_many_lengths_are_watched_by_their_facets() -> None:
+    signature = Signature((TensorSpec("tokens", DType.INT64, ("batch", "length")),), ())
+    blocks = [np.random.default_rng(at).integers(0, 99, (20, 3 + at % 4)) for at in range(10)]
+    learned = fit(Ragged(blocks), FitPlan(DIGEST, signature), None)
+
+    assert list(learned.summaries) == ["tokens.mean", "tokens.norm", "tokens.spread"]
+    assert learned.summaries["tokens.norm"].rows == 200
+    assert "input.tokens" not in learned.sample.columns
 
 
 def test_the_time_before_may_be_the_reference(profile: Profile) -> None:

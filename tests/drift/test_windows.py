@@ -15,7 +15,7 @@ from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.captured_source import CaptureSource, arrivals, as_moment, as_ns, narrowed
 from mlserve.drift.file_window import FileWindow
 from mlserve.drift.schema import derive_schema
-from mlserve.drift.sources import Faults
+from mlserve.drift.sources import Faults, as_times
 from mlserve.drift.windows import (
     CATCH_UP,
     SETTLED,
@@ -272,6 +272,35 @@ def test_nulls_are_read_as_what_they_are(tmp_path: Path) -> None:
     assert np.isnan(block.inputs["x"][:, 1]).all()
     assert np.isnan(block.inputs["x"][:, 2]).sum() == 100
     assert block.inputs["plan"].tolist() == [None] * 200
+
+
+def test_a_file_with_nothing_of_the_model_has_rows_and_no_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"shoe": [44] * 20, "hat": [58] * 20}), tmp_path / "w.parquet")
+
+    found = window(tmp_path / "w.parquet")
+    (block,) = found.blocks()
+
+    assert found.faults.missing == ("amount", "age", "visits", "plan")
+    assert (block.rows, block.inputs, block.columns, block.can_run) == (20, {}, {}, False)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(np.array(["2026-01-02T03:04:05", None], object), id="without a zone"),
+        pytest.param(np.array(["2026-01-02T03:04:05Z", None], object), id="in UTC"),
+        pytest.param(np.array(["2026-01-02T05:04:05+02:00", None], object), id="two hours ahead"),
+        pytest.param(np.array(["2026-01-02T03:04:05", "NaT"], "datetime64[ns]"), id="as times"),
+        pytest.param(np.array([1767323045.0, np.nan]), id="seconds since 1970"),
+    ],
+)
+def test_times_are_read_however_they_are_written(values: np.ndarray) -> None:
+    assert as_times(values, "here").astype(str).tolist() == ["2026-01-02T03:04:05.000000", "NaT"]
+
+
+def test_what_is_no_time_is_told() -> None:
+    with pytest.raises(InvalidInput, match="here: the column of times holds what is no time"):
+        as_times(np.array(["yesterday"], object), "here")
 
 
 def test_columns_of_other_names_are_taken_in_order(tmp_path: Path) -> None:

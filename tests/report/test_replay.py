@@ -99,6 +99,14 @@ def test_worst_rows_beyond_the_first_unfold_and_long_values_are_cut() -> None:
     assert "y" * 300 not in page
 
 
+def test_a_live_shadow_has_the_same_page() -> None:
+    times = {"champion": {"p50_ms": 1.25, "mean_ms": 1.5}, "shadow": {"p50_ms": 3.75, "mean_ms": 4.0}}
+
+    text = Page(render_replay([answer(latency=times, baseline="fraud:2")])).text
+
+    assert {"1.25", "3.75"} <= set(text)
+
+
 def test_a_shadow_can_say_what_it_was() -> None:
     assert "fraud:3 in the shadow" in render_replay([answer(baseline="fraud:2")], title="fraud:3 in the shadow")
 

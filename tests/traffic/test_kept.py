@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlserve.rows.capture_file import CaptureTable
+from mlserve.rows.capture_table import CaptureTable
 from mlserve.rows.outcomes import Outcomes
 from mlserve.traffic.surveying import requests_of
 from tests.traffic.keeping import KEPT, LABELS, keep

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlserve.compare.pairs import Pairs
-from mlserve.rows.capture_file import CaptureTable
+from mlserve.rows.capture_table import CaptureTable
 from mlserve.rows.outcomes import Outcomes
 from mlserve.traffic.compacting import compact
 from mlserve.traffic.recorded import Recorded

@@ -69,7 +69,8 @@ def test_every_type_comes_back_bit_by_bit(tmp_path: Path, dtype: DType, values: 
 
 def tensors(folder: Path, role: str) -> dict[str, Array]:
     """All rows of all tensors in a capture."""
-    from mlserve.rows.capture_file import rows_of, tensors_of
+    from mlserve.rows.capture_format import tensors_of
+    from mlserve.rows.capture_table import rows_of
 
     parts: list[dict[str, Array]] = []
     for path in files_of(folder):

@@ -39,6 +39,18 @@ class Choice:
     columns: tuple[str, ...]
 
 
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """``names`` of detectors, each once. Raises UsageError for one that there is not, MissingExtra for what it needs.
+
+    >>> check_names(["auto", "auto"])
+    ('auto',)
+    """
+    for name in names:
+        if name != AUTO:
+            DETECTORS.chosen(name)
+    return tuple(dict.fromkeys(names))
+
+
 def choose(
     kinds: Mapping[str, Takes], rows: tuple[int, int], names: Sequence[str] = (AUTO,), *, engine: str | None = None
 ) -> list[Choice]:

@@ -30,8 +30,8 @@ from mlserve.serving.shadow.running import Ran
 
 log = logging.getLogger(__name__)
 
-POOL_ROWS = 1024
-"""Rows that are compared at a time, if so many come within a second."""
+POOL_ROWS, POOL_BYTES = 1024, 16 << 20
+"""Rows that are compared at a time, if so many come within a second and are not larger together."""
 
 FAILURES = 20
 """Failed requests that are named."""
@@ -64,12 +64,12 @@ class Comparing:
         self._lock = threading.Lock()
         self._path = Path(opening.state)
         self._told = Told()
-        self._judgement = Judgement(
-            ComparisonPlan(precisions=(opening.champion_precision, precision or opening.champion_precision))
-        )
+        # No inputs are kept: whoever may ask a server has no business with what others asked.
+        precisions = opening.champion_precision, precision or opening.champion_precision
+        self._judgement = Judgement(ComparisonPlan(precisions=precisions, worst_rows=0, explain=False))
         self._failures: list[dict[str, str]] = []
         self._pool: list[Pairs] = []
-        self._pool_rows = 0
+        self._pool_rows = self._pool_bytes = 0
         self._left = 0
         self._is_new = True
         kept = read_kept(self._path)
@@ -166,7 +166,8 @@ class Comparing:
         pairs = pairs_of(ran)
         self._pool.append(pairs)
         self._pool_rows += pairs.rows
-        if self._pool_rows >= POOL_ROWS:
+        self._pool_bytes += sum([array.nbytes for array in (*pairs.inputs.values(), *pairs.expected.values())])
+        if self._pool_rows >= POOL_ROWS or self._pool_bytes >= POOL_BYTES:
             self._judge()
         if mirrored.head.compute_s:
             told.champion.add(mirrored.head.compute_s)
@@ -175,7 +176,8 @@ class Comparing:
 
     def _judge(self) -> None:
         """Compare what has come together. What cannot be compared is counted as failed, and ends nothing."""
-        pool, self._pool, self._pool_rows = self._pool, [], 0
+        pool, self._pool = self._pool, []
+        self._pool_rows = self._pool_bytes = 0
         if not pool:
             return
         told = self._told

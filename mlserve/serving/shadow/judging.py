@@ -10,8 +10,7 @@ from mlserve.compare.pairs import Pairs
 from mlserve.errors import InvalidInput, MlserveError
 
 _OF_INPUTS = ("worst", "explanation")
-"""Parts of a comparison's figures that show what was asked, which is no business of whoever may ask a server; a replay
-of the capture shows it to who may read that."""
+"""Parts of a comparison's figures for which inputs are kept; a replay of the capture has them."""
 
 
 class Judgement:
@@ -40,7 +39,9 @@ class Judgement:
 
     def figures(self) -> dict[str, Any]:
         """The parts of the document that come of comparing."""
-        return {name: value for name, value in self._comparison.figures().items() if name not in _OF_INPUTS}
+        return {
+            name: value for name, value in self._comparison.figures(explain=False).items() if name not in _OF_INPUTS
+        }
 
     def packed(self) -> bytes:
         return pack(self._comparison.state())

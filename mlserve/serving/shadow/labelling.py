@@ -75,7 +75,7 @@ class Labelling:
         self._seen = seen
         if not rows:
             return
-        found = comparison.figures()
+        found = comparison.figures(explain=False)
         self._figures = {
             "labelled_rows": rows,
             "metrics": found["metrics"],

@@ -143,5 +143,9 @@ def _counts(reflection: Reflection, loaded: Loaded) -> bool:
 
 def _write(reflection: Reflection, one: Recorded) -> None:
     ring = reflection.ring
+    arrays = [*(one.inputs or {}).values(), *(one.outputs or {}).values()]
+    if ring.free_bytes < sum([array.nbytes for array in arrays]):
+        ring.note_dropped(one.requests)  # without taking the trouble to lay it out
+        return
     if one.inputs is None or one.outputs is None or not ring.write(frame_of(one), one.requests):
         ring.note_dropped(one.requests)

@@ -52,6 +52,11 @@ class Ring:
         return int(self._counters[_HEAD] - self._counters[_TAIL])
 
     @property
+    def free_bytes(self) -> int:
+        """What a frame may have at most, all that belongs to it included."""
+        return self.capacity - self.used_bytes
+
+    @property
     def written(self) -> int:
         """Requests that were ever written."""
         return int(self._counters[_WRITTEN])

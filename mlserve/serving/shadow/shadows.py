@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -263,12 +265,14 @@ class Shadows:
     def _end(self, pair: Pair) -> None:
         self._mirror.flush()
         keeper = self._keepers.pop(pair)
-        del self._mirror.reflections[pair.name]
-        if not self._mirror.reflections:
-            self._follow(None)
+        self._stop_mirroring(pair)
         self._ending.add(keeper)
         keeper.ended.add_done_callback(lambda _: self._soon(self._ended, pair, keeper))
         keeper.end()
+
+    def _stop_mirroring(self, pair: Pair) -> None:
+        if self._mirror.reflections.pop(pair.name, None) is not None and not self._mirror.reflections:
+            self._follow(None)
 
     def _ended(self, pair: Pair, keeper: Keeper) -> None:
         self._ending.discard(keeper)
@@ -285,12 +289,14 @@ class Shadows:
             self._on_event({"event": "shadow_started", **told})
         elif keeper.reason:
             is_retried = keeper.state == "restarting"
+            if not is_retried:
+                self._stop_mirroring(pair)
             self._on_event({"event": "shadow_failed", **told, "reason": keeper.reason, "retry": is_retried})
         self.on_change()
 
     def _soon(self, function: Callable[..., None], *arguments: Any) -> None:
         """From any thread."""
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, so nobody cares any more
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _prepare(self, pair: Pair, held: Held, champion: Loaded, descriptor: int) -> Opening:
@@ -316,7 +322,7 @@ class Shadows:
             certificate=None if fetched.certificate is None else fetched.certificate.to_dict(),
             ring=descriptor,
             folder=str(folder),
-            state=str(folder / f"{name}.{os.getpid()}.shadow"),
+            state=str(folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.shadow"),
             siblings=str(folder / f"{name}.*.shadow"),
             is_folder_ours=self._shared is None,
             serve=msgspec.to_builtins(self._settings),

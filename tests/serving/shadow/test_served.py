@@ -18,7 +18,7 @@ from mlserve.core.evidence import Evidence
 from mlserve.core.refs import Stage
 from mlserve.registry.evidencing import evidence_of
 from mlserve.registry.promoting import withdraw
-from mlserve.rows.capture_file import CaptureTable
+from mlserve.rows.capture_table import CaptureTable
 from mlserve.traffic.outcomes import OutcomeWriter
 from mlserve.traffic.surveying import requests_of
 from tests import models
@@ -201,7 +201,7 @@ def test_users_notice_nothing_of_a_shadow_that_cannot_be_loaded_or_refuses_every
         assert server.end() == 0
 
 
-def test_another_champion_is_another_comparison(registry: Registry) -> None:
+def test_another_champion_is_another_comparison_and_one_that_returns_goes_on(registry: Registry) -> None:
     third = registry.add(models.classifier(seed=3))
     registry.promote("2", Stage.SHADOW)
     with registry.serving() as server:
@@ -215,9 +215,15 @@ def test_another_champion_is_another_comparison(registry: Registry) -> None:
         document = until_shadow(server, lambda found: found["baseline"] == "fraud:3" and is_done(found))
 
         assert document["rows"] == 5
+        events = len(server.events)
+        registry.promote("1")
+        server.until("shadow_started", after=events, baseline=1)
+        answers(server, 3)
+        document = until_shadow(server, lambda found: found["baseline"] == "fraud:1" and found["rows"] == 23)
+        assert adds_up(document)
         assert server.end() == 0
     baselines = {one.figures["baseline"]: one.figures["rows"] for one in evidence(registry, first["digest"])}
-    assert baselines == {"fraud:1": 20, "fraud:3": 5}
+    assert baselines == {"fraud:1": 23, "fraud:3": 5}
 
 
 def test_workers_tell_of_their_shadows_as_one_and_write_one_evidence(registry: Registry) -> None:

@@ -156,7 +156,15 @@ def test_a_summary_comes_back_from_json(found: NumericSummary | CategorySummary)
     assert summary_of(json.loads(text)).to_dict() == found.to_dict()
 
 
-@pytest.mark.parametrize("moved", [lambda v: v + 0.3, lambda v: v * 1.5, lambda v: v * 1000, np.abs], ids=str)
+@pytest.mark.parametrize(
+    "moved",
+    [
+        pytest.param(lambda v: v + 0.3, id="shift"),
+        pytest.param(lambda v: v * 1.5, id="spread"),
+        pytest.param(lambda v: v * 1000, id="unit"),
+        pytest.param(np.abs, id="sign"),
+    ],
+)
 def test_the_effect_of_numbers_is_scipys_distance_in_standard_deviations(moved: object) -> None:
     other = moved(np.random.default_rng(2).normal(size=20_000))  # type: ignore[operator]
     reference = summary(NORMAL)

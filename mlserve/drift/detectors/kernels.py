@@ -5,6 +5,7 @@ A kernel matrix is n × n: beyond ``Options.max_bytes`` rows are drawn, and the 
 
 from __future__ import annotations
 
+import ctypes
 from math import isqrt
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from mlserve.drift.detectors.finding import judged, permuted, unanswered
 from mlserve.drift.detectors.seeding import seeded
 from mlserve.errors import Unsupported
 
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of glibc's malloc.h."""
 BACKEND, DEVICE = "pytorch", "cpu"
 _BYTES_A_PAIR = 24
 """Six matrices of float32 at once: distances, sorted, their places (two), the kernel, its permutation."""
@@ -31,6 +34,17 @@ def most_rows(max_bytes: int) -> int:
     return isqrt(max_bytes // _BYTES_A_PAIR)
 
 
+def give_back_large_blocks() -> None:
+    """Have glibc take blocks from 1 MiB on from the system and return them at once, for the rest of this process.
+
+    It would else learn to keep them, and each permutation's small result splits the hole its matrix left: measured,
+    1.2 GB more after 150 permutations of 2,048 rows. Nothing happens where the C library is another.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 20)
+
+
 class _Kernel:
     """What they share: finite rows, scaled by the reference, as many as memory allows, and one finding."""
 
@@ -42,6 +56,7 @@ class _Kernel:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        give_back_large_blocks()
         torch_module()
         self._drift = alibi("alibi_detect.cd")
 

@@ -144,15 +144,15 @@ def test_spot_the_diff():
 
 def test_rows_given_their_context():
     rng = np.random.default_rng(0)
-    hours = rng.uniform(size=(160, 1)), rng.uniform(size=(140, 1))
-    reference, window = normal(160, features=2) + 3 * hours[0], normal(140, seed=1, features=2) + 3 * hours[1]
-    options = {"permutations": 20, "seed": SEED, "given": ("hour",)}
+    hours = rng.uniform(size=(110, 1)), rng.uniform(size=(105, 1))
+    reference, window = normal(110, features=2) + 3 * hours[0], normal(105, seed=1, features=2) + 3 * hours[1]
+    options = {"permutations": 8, "seed": SEED, "given": ("hour",)}
 
     (found,) = findings("context-mmd", {"x": reference, "hour": hours[0]}, {"x": window, "hour": hours[1]}, **options)
 
     (x, other), (c, d) = scaled(reference, window), scaled(*hours)
     with seeded(SEED), quiet(), prefit_shim():
-        made = alibi("alibi_detect.cd").ContextMMDDrift(x, c, backend="pytorch", n_permutations=20, device="cpu")
+        made = alibi("alibi_detect.cd").ContextMMDDrift(x, c, backend="pytorch", n_permutations=8, device="cpu")
         data = made.predict(other, d)["data"]
     assert_equal(found, data)
     assert found.features == ("x",)

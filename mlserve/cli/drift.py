@@ -14,7 +14,9 @@ from mlserve.cli.options import (
     JsonFlag,
     KeyRole,
     LabelRole,
+    Name,
     QuietFlag,
+    Reason,
     Ref,
     RegistryUrl,
     TimeRole,
@@ -87,6 +89,27 @@ def fit(
     columns = ("name", "kind", "nulls", "mean", "p05", "p50", "p95", "values", "top", "threshold")
     out.details(columns, [_line(feature) for feature in document["features"]])
     out.detail(f"threshold: the effect that a window of {SHOWN_ROWS} rows must reach to be called drift")
+
+
+def thaw(
+    name: Name,
+    reason: Reason = None,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Let promotions to production go on that a drift check has frozen."""
+    from mlserve import wiring
+    from mlserve.core.refs import parse_name
+    from mlserve.registry.freezing import thaw as run
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    parse_name(name)
+    with wiring.connect(config, registry=registry) as app:
+        freeze = run(app.store, name, reason=reason, by=app.user, now=app.clock())
+    said = "may be promoted to production again" if freeze.changed else "is not frozen"
+    out.result(f"{name} {said}", freeze, made=name if freeze.changed else None)
 
 
 def _line(feature: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ ENV_PREFIX = "MLSERVE_"
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Buckets = Literal["auto", "on", "off"]
+DriftAction = Literal["webhook", "command", "rollback", "freeze"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -124,6 +125,34 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     price_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
+class DriftSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Drift checks: what may alarm, and what follows a verdict. Lengths of time as ``7d`` where the name has no unit.
+
+    ``on_…`` are what is done after a check of that verdict. ``command`` is the words of one program, never a shell's.
+    """
+
+    false_pages_per_quarter: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    checks_per_day: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    correction: Literal["bh", "bonferroni", "none"] = "bh"
+    max_catch_up: str = "7d"
+    lease_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
+    on_warn: tuple[DriftAction, ...] = ()
+    on_critical: tuple[DriftAction, ...] = ()
+    on_performance: tuple[DriftAction, ...] = ()
+    on_stale: tuple[DriftAction, ...] = ()
+    debounce: str = "24h"
+    quiet_hours: str | None = None
+    quiet_zone: str = "UTC"
+    webhooks: tuple[str, ...] = ()
+    webhook_secret_file: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
+    webhook_attempts: Positive = 5
+    webhook_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    command: tuple[str, ...] = ()
+    command_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    folder: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings. ``registry`` is a SQLAlchemy URL, ``artifacts`` a path or fsspec URL; None where no project is."""
 
@@ -134,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     quantize: QuantizeSettings = msgspec.field(default_factory=QuantizeSettings)
     bench: BenchSettings = msgspec.field(default_factory=BenchSettings)
+    drift: DriftSettings = msgspec.field(default_factory=DriftSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,13 @@ def acquire(store: Store, name: str, holder: str, *, now: datetime, ttl_s: float
     return store.write(work)
 
 
+def holder_of(store: Store, name: str, *, now: datetime) -> Lease | None:
+    """Who has the lease now; None where it is free. Raises Unavailable."""
+    with store.reading() as connection:
+        row = connection.execute(select(leases).where(leases.c.name == name, leases.c.expires_at > now)).first()
+    return None if row is None else Lease(row.name, row.holder, row.token, row.expires_at)
+
+
 def renew(store: Store, lease: Lease, *, now: datetime, ttl_s: float) -> Lease:
     """The same lease, from now on for ``ttl_s`` seconds. Raises Conflict where it was lost, Unavailable."""
     until = now + timedelta(seconds=ttl_s)

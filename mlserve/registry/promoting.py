@@ -19,6 +19,7 @@ from mlserve.core.refs import ModelRef, Stage
 from mlserve.core.tensors import Signature
 from mlserve.errors import Conflict, NotFound, UsageError
 from mlserve.registry.evidencing import read_evidence
+from mlserve.registry.freezing import frozen_gate, read_freeze
 from mlserve.registry.gating import Candidate, evaluate, is_refused, warnings_of
 from mlserve.registry.labels import checked_text
 from mlserve.registry.policies import read_policy
@@ -75,6 +76,8 @@ def promote(
         candidate = _candidate(connection, ref.name, version)
         production = _production(connection, ref.name, version.model_id)
         gates = evaluate(policy.policy, stage, candidate, evidence, production, now=now)
+        if stage is Stage.PRODUCTION and (held := read_freeze(connection, ref.name)).frozen:
+            gates.append(frozen_gate(held))
         allowed = force or not is_refused(gates)
         if dry_run or not allowed:
             return _unchanged(
@@ -89,17 +92,20 @@ def promote(
     return store.write(work)
 
 
-def rollback(store: Store, name: str, *, by: str, now: datetime, reason: str | None = None) -> Move:
+def rollback(
+    store: Store, name: str, *, by: str, now: datetime, expect: Expect | None = None, reason: str | None = None
+) -> Move:
     """Let production go back to what stood there before; again goes further back.
 
-    Never to a version that was rolled back from, nor to an archived one; gates are not asked. Raises NotFound when
-    nothing is left to go back to, InvalidInput, Unavailable.
+    Never to a version that was rolled back from, nor to an archived one; gates are not asked. Raises Conflict for
+    another holder than expected, NotFound when nothing is left to go back to, InvalidInput, Unavailable.
     """
     reason = _checked_reason(reason)
 
     def work(connection: Connection) -> Move:
         model_id = model_row(connection, name).id
         seat = take_seat(connection, model_id, Stage.PRODUCTION, now)
+        _check_expected(connection, expect, name, seat)
         target = version_before(_past(connection, model_id, Stage.PRODUCTION), _archived(connection, model_id))
         if target is None:
             raise NotFound(f"nothing is left to roll '{name}' back to", hint=f"mlserve history {name}")

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlserve import wiring
 from mlserve.core.dtypes import DType
 from mlserve.core.tensors import Signature, TensorSpec
 from mlserve.drift.profile import from_bytes
 from mlserve.registry.artefacts import ArtefactStore
+from mlserve.registry.freezing import freeze
 from mlserve.traffic.recorded import Source
 from tests.cli.conftest import Run
 from tests.traffic.making import SIGNATURE, captured, recorded
@@ -112,3 +114,19 @@ def test_what_cannot_be_fitted_says_why(
     done = run("drift", "fit", *words, "--json")
 
     assert (done.code, said in done.error["message"]) == (code, True)
+
+
+def test_a_frozen_model_is_refused_at_the_gate_until_it_is_thawed(run: Run, fraud: Path) -> None:
+    with wiring.connect() as app:
+        freeze(app.store, "fraud", reason="run abc: critical", by="drift", now=app.clock())
+
+    refused = run("promote", "fraud:2", "--to", "production", "--json")
+    lifted = run("drift", "thaw", "fraud", "--reason", "retrained", "--json")
+    again = run("drift", "thaw", "fraud")
+
+    assert refused.code == 7
+    assert {"name": "drift freeze", "passed": False}.items() <= refused.document["gates"][-1].items()
+    assert (lifted.code, lifted.document["frozen"], lifted.document["changed"]) == (0, False, True)
+    assert again.out == "✓ fraud is not frozen\n"
+    assert run("promote", "fraud:2", "--to", "production").code == 0
+    assert run("drift", "thaw", "frau").code == 4

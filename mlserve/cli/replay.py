@@ -90,6 +90,8 @@ def replay(
     from mlserve import wiring
     from mlserve.core.files import check_writable
     from mlserve.wiring import replaying
+    from mlserve.wiring.replaying_asked import RECORDED, Asked
+    from mlserve.wiring.replaying_kept import write_junit, write_report
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     targets = [*(against or ()), *([url] if url else ())]
@@ -102,10 +104,10 @@ def replay(
     if junit is not None:
         check_writable(junit)
     now = wiring.now()
-    asked = replaying.Asked(
+    asked = Asked(
         capture,
         targets,
-        baseline or replaying.RECORDED,
+        baseline or RECORDED,
         speed or "max",
         batches,
         atol,
@@ -133,9 +135,9 @@ def replay(
         ) from None
     documents = found.documents
     if report is not None:
-        replaying.write_report(documents, report)
+        write_report(documents, report)
     if junit is not None:
-        replaying.write_junit(documents, junit)
+        write_junit(documents, junit)
     made = [str(path) for path in (report, junit) if path is not None]
     tell_comparison(out, documents, made)
     for note in found.notes:

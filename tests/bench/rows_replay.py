@@ -17,7 +17,8 @@ from mlserve.runtime.model import OnnxModel, load_model
 from mlserve.runtime.threads import plan_for_throughput, usable_cores
 from mlserve.traffic.recorded import Recorded, Source
 from mlserve.traffic.writing import CapturePlan, CaptureWriter
-from mlserve.wiring.replaying import Asked, replay
+from mlserve.wiring.replaying import replay
+from mlserve.wiring.replaying_asked import Asked
 from tests.bench import models
 from tests.bench.pairs import Bench, Topic, fill_numbers
 from tests.bench.table import Demand, Line

@@ -23,6 +23,8 @@ from mlserve.cli.options import (
 )
 from mlserve.cli.output import Output
 
+ACTION_FAILED = 7
+
 if TYPE_CHECKING:
     from mlserve.drift.said import Said
     from mlserve.rows.reading import Roles
@@ -89,6 +91,35 @@ def fit(
     columns = ("name", "kind", "nulls", "mean", "p05", "p50", "p95", "values", "top", "threshold")
     out.details(columns, [_line(feature) for feature in document["features"]])
     out.detail(f"threshold: the effect that a window of {SHOWN_ROWS} rows must reach to be called drift")
+
+
+def act(
+    ref: Ref,
+    wait: Annotated[
+        float | None, typer.Option(metavar="S", min=0, help="Seconds to wait for a check that is running; else exit 5.")
+    ] = None,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Do what is still due after the last check of a version: it waited for quiet hours to end, or failed.
+
+    What was done already is not done again. Exit 7 if something failed.
+    """
+    from mlserve import wiring
+    from mlserve.core.refs import parse_ref
+    from mlserve.wiring.drift_acting import act_on_last_run
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    with wiring.connect(config, registry=registry) as app:
+        acted = act_on_last_run(app, parse_ref(ref), config_file=config, wait_s=wait or 0.0)
+    count = len(acted.actions)
+    said = f"{count} action{'s' if count != 1 else ''}" if count else "nothing to do"
+    out.result(f"{acted.ref}: {said} after its last check ({acted.verdict})", acted, good=not acted.failed)
+    out.details(("action", "state", "detail"), acted.actions)
+    if acted.failed:
+        raise typer.Exit(ACTION_FAILED)
 
 
 def thaw(

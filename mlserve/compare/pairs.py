@@ -50,9 +50,14 @@ class Pairs:
         return int(self.rows_each.sum())
 
     @cached_property
+    def request_keys(self) -> Array:
+        """(requests,) uint64 of each request's id."""
+        return text_keys(self.request_ids)
+
+    @cached_property
     def row_keys(self) -> Array:
         """(rows,) uint64 of each row's request id and place: what is sampled by them is the same sample everywhere."""
-        return row_keys(text_keys(self.request_ids), self.rows_each, self.first_rows)
+        return row_keys(self.request_keys, self.rows_each, self.first_rows)
 
 
 class Rung(Protocol):

@@ -123,11 +123,11 @@ def pairs_of(batch: CapturedBatch, left: Array, expected: Outputs, actual: Outpu
     """The requests of ``batch`` at which ``left`` is True, with outputs that are of those alone."""
     inputs = {name: _rows_of(array, batch, left, is_kept=False) for name, array in batch.inputs.items()}
     rows_each = batch.rows_each if batch.has_rows else np.ones(batch.requests, np.int64)
-    ids = batch.ids.tolist()  # every rung looks at all of them, once
+    ids = batch.ids
     if not left.all():
         if labels is not None:
             labels = labels[np.repeat(left, rows_each)]
-        ids = batch.ids.take(np.flatnonzero(left)).tolist()
+        ids = batch.ids.take(np.flatnonzero(left))
     return Pairs(
         ids,
         rows_each[left] if not left.all() else rows_each,

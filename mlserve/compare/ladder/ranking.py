@@ -18,7 +18,7 @@ from mlserve.compare.rank_agreement import kendall_tau_b, rank_biased_overlap
 from mlserve.compare.ranking import ndcg, reciprocal_rank
 from mlserve.errors import Unsupported
 from mlserve.stats.group_sampling import MAX_GROUP_ROWS, MAX_ROWS, GroupSample
-from mlserve.stats.hashing import text_keys, value_keys
+from mlserve.stats.hashing import value_keys
 from mlserve.stats.intervals import PairedMeans
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -155,7 +155,7 @@ def _groups(pairs: Pairs) -> tuple[Array, Array]:
         is_ranked = is_ranked | (np.asarray(pairs.first_rows) > 0)
     if not is_ranked.any():
         return np.zeros(pairs.rows, np.uint64), np.zeros(pairs.rows, bool)
-    return np.repeat(text_keys(pairs.request_ids), counts), np.repeat(is_ranked, counts)
+    return np.repeat(pairs.request_keys, counts), np.repeat(is_ranked, counts)
 
 
 def _renumbered(group: Array, rows: Array, chosen: Array | None = None) -> tuple[Array, Array]:

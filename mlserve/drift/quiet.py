@@ -54,5 +54,6 @@ def parse_quiet_hours(text: str | None, zone: str = "UTC") -> QuietHours | None:
         return QuietHours(start, end, ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise InvalidConfig(
-            f"drift.quiet_zone '{zone}' is no time zone of this machine", hint="such as UTC or Europe/Berlin"
+            f"drift.quiet_zone '{zone}' is no time zone of this machine",
+            hint="such as Europe/Berlin; a machine that has none: pip install tzdata",
         ) from error

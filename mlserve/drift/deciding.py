@@ -69,9 +69,8 @@ def reactions_of(settings: DriftSettings) -> Reactions:
         )
     if {"rollback", "freeze"} & set(settings.on_stale):
         raise InvalidConfig("no data is no reason to move a version", hint="on_stale takes webhook and command")
-    return Reactions(
-        on, length_of(settings.debounce, "drift.debounce"), parse_quiet_hours(settings.quiet_hours, settings.quiet_zone)
-    )
+    quiet = parse_quiet_hours(settings.quiet_hours, settings.quiet_zone)
+    return Reactions(on, length_of(settings.debounce, "drift.debounce"), quiet)
 
 
 def alarm_of(document: Mapping[str, Any]) -> Alarm:

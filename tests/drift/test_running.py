@@ -175,7 +175,7 @@ def test_the_watermark_moves_with_what_was_judged(
 
 def test_how_far_back_is_looked_is_a_setting() -> None:
     assert catch_up_of(DriftSettings(max_catch_up="36h")) == timedelta(hours=36)
-    with pytest.raises(InvalidConfig, match="drift.max_catch_up 'long' is not a time"):
+    with pytest.raises(InvalidConfig, match=r"drift\.max_catch_up 'long' is not a time"):
         catch_up_of(DriftSettings(max_catch_up="long"))
 
 

@@ -81,7 +81,7 @@ def _paths(tree: Any, names: list[str]) -> list[tuple[int, list[str]]]:
         node, bounds = waiting.pop()
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left == right:
-            found.append((node, [_said(*condition) for condition in _by_feature(bounds)]))
+            found.append((node, _said_of(bounds)))
             continue
         name, bound = names[int(tree.feature[node])], float(tree.threshold[node])
         # The deeper bound is the tighter one.
@@ -90,14 +90,20 @@ def _paths(tree: Any, names: list[str]) -> list[tuple[int, list[str]]]:
     return found
 
 
-def _by_feature(bounds: dict[tuple[str, str], float]) -> list[tuple[str, str, float]]:
-    """Both bounds of a feature side by side, features in the order in which they were asked for."""
-    order = list(dict.fromkeys(name for name, _ in bounds))
-    conditions = [(name, sign, bound) for (name, sign), bound in bounds.items()]
-    return sorted(conditions, key=lambda condition: order.index(condition[0]))
+def _said_of(bounds: dict[tuple[str, str], float]) -> list[str]:
+    """One condition a feature, in the order in which they were asked for.
+
+    >>> _said_of({("age", ">"): 18.0, ("country = us", "<="): 0.5, ("age", "<="): 65.0})
+    ['18 < age <= 65', 'country is not us']
+    """
+    return [
+        _said(name, bounds.get((name, ">")), bounds.get((name, "<="))) for name in dict.fromkeys(n for n, _ in bounds)
+    ]
 
 
-def _said(name: str, sign: str, bound: float) -> str:
+def _said(name: str, above: float | None, up_to: float | None) -> str:
     if " = " in name:
-        return name if sign == ">" else name.replace(" = ", " is not ", 1)
-    return f"{name} {sign} {bound:.6g}"
+        return name if above is not None else name.replace(" = ", " is not ", 1)
+    if above is None:
+        return f"{name} <= {up_to:.6g}"
+    return f"{name} > {above:.6g}" if up_to is None else f"{above:.6g} < {name} <= {up_to:.6g}"

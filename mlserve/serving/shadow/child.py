@@ -67,14 +67,16 @@ def main() -> None:
             frame = frame[answers.write(frame) :]
 
     def listen() -> None:
-        while (question := messages.read(sys.stdin.buffer)) is not None:
-            if question["ask"] == "open":
-                # Known before anything else is done: if the server ends now, its folder is found all the same.
-                child.opening = msgspec.convert(question["opening"], Opening)
-            if question["ask"] in ("open", "end"):
-                asked.put(question)
-            else:
-                answer(child.answer(question))
+        # A server that was killed while it asked takes no answer.
+        with suppress(BrokenPipeError):
+            while (question := messages.read(sys.stdin.buffer)) is not None:
+                if question["ask"] == "open":
+                    # Known before anything else is done: if the server ends now, its folder is found all the same.
+                    child.opening = msgspec.convert(question["opening"], Opening)
+                if question["ask"] in ("open", "end"):
+                    asked.put(question)
+                else:
+                    answer(child.answer(question))
         child.abandon()
         os._exit(0)
 

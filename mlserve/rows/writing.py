@@ -45,12 +45,12 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise InvalidInput(f"outputs cannot be written as '{path.suffix}'", hint=f"one of {', '.join(_WRITERS)}")
-    plain = {name: _as_plain(np.asarray(array)) for name, array in outputs.items()}
+    plain = {name: as_plain(np.asarray(array)) for name, array in outputs.items()}
     with replacing(path) as partial:
         write(partial, plain)
 
 
-def _as_plain(array: Array) -> Array:
+def as_plain(array: Array) -> Array:
     """``array`` in a type that numpy itself has; text is held as objects of str."""
     if array.dtype.kind == "V":
         is_integer = array.dtype.name.startswith(("int", "uint"))
@@ -73,10 +73,11 @@ def _write_npz(path: Path, outputs: dict[str, Array]) -> None:
 
 def _write_parquet(path: Path, outputs: dict[str, Array]) -> None:
     _require_rows(outputs)
-    pq.write_table(pa.table({name: _as_arrow(name, array) for name, array in outputs.items()}), path)
+    pq.write_table(pa.table({name: as_arrow(name, array) for name, array in outputs.items()}), path)
 
 
-def _as_arrow(name: str, array: Array) -> pa.Array:
+def as_arrow(name: str, array: Array) -> pa.Array:
+    """``array`` as a column, lists for what lies beyond axis 0. Raises Unsupported for complex numbers."""
     if array.dtype.kind == "c":
         raise Unsupported(f"output '{name}' holds complex numbers", hint="write it as .npz")
     values = pa.array(np.ascontiguousarray(array).ravel(), pa.string() if array.dtype.kind == "O" else None)
@@ -101,7 +102,7 @@ def _write_csv(path: Path, outputs: dict[str, Array]) -> None:
             if column in columns:
                 raise Unsupported(f"two outputs would have the CSV column '{column}'", hint="write them as .npz")
             wide = flat.astype(np.float32) if flat.dtype == np.float16 else flat
-            columns[column] = _as_arrow(name, wide[:, i])
+            columns[column] = as_arrow(name, wide[:, i])
     pacsv.write_csv(pa.table(columns), path)
 
 

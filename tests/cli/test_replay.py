@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,12 +15,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from mlserve.replay.checkpoint import write_checkpoint
 from mlserve.rows.capture_file import files_of
 from mlserve.traffic.compacting import compact
 from tests import models
 from tests.cli.conftest import Run
 from tests.processes import MLSERVE, listening
-from tests.replay.making import answered_by, loaded
+from tests.replay.making import answered_by, found, loaded
 from tests.traffic.making import captured, recorded
 
 REQUESTS = 200
@@ -231,32 +231,55 @@ def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(
     assert list((tmp_path / ".mlserve").glob("replay-*")) == []
 
 
-def test_a_killed_replay_goes_on_to_the_same_figures_and_another_cannot_go_on_with_it(tmp_path: Path, run: Run) -> None:
-    other = models.saved(models.labelled_classifier(seed=1), tmp_path / "other.onnx")
+def test_a_replay_that_was_not_interrupted_has_nothing_to_go_on_with(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with loaded(models.labelled_classifier()) as answering:
-        answered_by(answering, tmp_path / "capture", [[1, 2], [5]] * 140, gap_s=0.025)
-    words = ["replay", str(tmp_path / "capture"), "--against", str(other), "--report", str(tmp_path / "page.html")]
-    paced = [*words, "--speed", "original"]
-    checkpoint = tmp_path / ".page.html.checkpoint"
-    process = subprocess.Popen([*MLSERVE, *paced], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not checkpoint.exists():  # after five seconds, two before the end
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait(timeout=60)
+        answered_by(answering, tmp_path / "capture", [[1]])
+    model = models.saved(models.labelled_classifier(), tmp_path / "m.onnx")
+    monkeypatch.setenv("HOME", str(tmp_path))
 
-    another = run(*paced, "--atol", "0.5", "--resume", "--json")
-    resumed = run(*paced, "--resume", "--json").document
-    whole = run(*words, "--json").document
+    done = run("replay", tmp_path / "capture", "--against", model, "--atol", "0.5", "--resume", "--json")
 
-    assert another.code == 5
-    assert "had --atol None, and this one has 0.5" in another.error["message"]
-    assert resumed["rows"] == 8 * 140
-    assert resumed["lag"] is not None
-    figures = ("requests", "rows", "identical", "within_tolerance", "agreement", "metrics", "outputs", "decisions",
-               "ranking", "distribution", "worst", "explanation", "coverage", "failures")  # fmt: skip
-    assert {name: resumed[name] for name in figures} == {name: whole[name] for name in figures}
-    assert not checkpoint.exists()
+    assert done.code == 4
+    assert done.error["hint"] == "the same command without --resume"
+
+
+def test_another_replay_cannot_go_on_with_it(tmp_path: Path, run: Run) -> None:
+    with loaded(models.labelled_classifier()) as answering:
+        answered_by(answering, tmp_path / "capture", [[1]])
+    model = models.saved(models.labelled_classifier(), tmp_path / "m.onnx")
+    write_checkpoint(tmp_path / ".page.html.checkpoint", {"--atol": 0.5}, [], found())
+
+    words = ["--report", tmp_path / "page.html", "--resume", "--json"]
+    done = run("replay", tmp_path / "capture", "--against", model, *words)
+
+    assert done.code == 5
+    assert "the replay to go on with had" in done.error["message"]
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_child_with_int8_weights_is_within_the_tolerance_of_that_pair(run: Run, tmp_path: Path) -> None:
+    proto = models.classifier(features=16, classes=4, hidden=128)
+    model = models.saved(proto, tmp_path / "m.onnx")
+    rows = np.random.default_rng(1).normal(size=(600, 16)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+    child = tmp_path / "int8.onnx"
+    with loaded(proto) as answering:
+        answered_by(answering, tmp_path / "capture", [[4, 4]] * 50)
+    words = ["--to", "int8-weights", "--evaluate", tmp_path / "rows.npz", "--metric", "agreement", "--force"]
+    assert run("quantize", model, "-o", child, *words).code == 0
+
+    document = run("replay", tmp_path / "capture", "--against", child, "--baseline", model, "--json").document
+
+    assert document["rows"] == 400
+    assert document["identical"] < document["rows"]
+    # Tolerances are two standard deviations of what is typical, and all outputs of a row must be within: most rows are.
+    assert document["within_tolerance"] > 0.8 * document["rows"]
+    assert document["outputs"][0]["tolerance"]["why"].startswith("four layers of the rounding noise of fp32 and int8")
+    assert document["agreement"] > 0.97
+    assert document["noise"]["difference_beyond_noise"] is True
+    assert document["worst"][0]["inputs"].keys() == {"x"}
 
 
 def test_a_static_int8_child_is_within_its_tolerance_and_what_is_not_is_explained(run: Run, tmp_path: Path) -> None:

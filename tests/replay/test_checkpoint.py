@@ -1,122 +1,140 @@
-"""What an interrupted replay leaves on disk says which replay it was, and lets no other go on with it."""
+"""A replay that is killed goes on where its last checkpoint was, and comes to the same figures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlserve.compare.ladder.comparison import Comparison
 from mlserve.compare.ladder.packing import pack
 from mlserve.errors import Conflict, InvalidInput, NotFound
-from mlserve.replay.checkpoint import EVERY_S, Pauses, path_in, read_checkpoint, write_checkpoint
-from mlserve.rows.captured_reading import Listed
-from tests.replay.making import Counting, found
+from mlserve.replay.checkpoint import Pauses, path_in, read_checkpoint, write_checkpoint
+from mlserve.replay.findings import Findings
+from mlserve.replay.found import Found
+from mlserve.replay.replaying import Plan, replay_fast
+from mlserve.rows.captured_reading import Captured, Listed
+from tests import models
+from tests.replay.making import answered_by, found, loaded, version
 
-IDENTITY = {"capture": "/data/m", "--against": [["m:2", "sha256:2"]], "--atol": None}
-LISTED = [Listed("a.mlcapture", 512)]
-
-
-@dataclass
-class Seconds:
-    """A clock that is set by hand."""
-
-    now_s: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+IDENTITY: dict[str, Any] = {"capture": "c", "--against": [["m:2", "sha256:2"]]}
+KILLED_AT = 3
 
 
-def test_what_was_found_comes_back_as_it_was(tmp_path: Path) -> None:
-    state = found(2)
-    state.place, state.taken, state.seconds = (3, 17), 40, 1.5
-    state.coverage.left_out["status 500"] = 2
-
-    write_checkpoint(tmp_path / "c", IDENTITY, LISTED, state)
-    kept = read_checkpoint(tmp_path / "c", IDENTITY)
-
-    assert kept.listed == LISTED
-    assert pack(kept.restored(Counting.from_state).state()) == pack(state.state())
+def compared() -> Found:
+    return Found([Findings(Comparison())])
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        pytest.param("--atol", 0.5, "had --atol None, and this one has 0.5", id="an option"),
-        pytest.param("--against", [["m:3", "sha256:3"]], "had --against [['m:2'", id="a candidate"),
-        pytest.param("--limit", 7, "had --limit None, and this one has 7", id="what it did not know"),
-    ],
-)
-def test_another_replay_is_told_what_differs(tmp_path: Path, name: str, value: Any, said: str) -> None:
-    write_checkpoint(tmp_path / "c", IDENTITY, LISTED, found())
+def replayed(capture: Path, other: Path, state: Found, pauses: Pauses | None = None) -> None:
+    """``capture`` through the model in ``other``; the process kills itself at the third of the pauses."""
+    import onnx
 
-    with pytest.raises(Conflict) as raised:
-        read_checkpoint(tmp_path / "c", IDENTITY | {name: value})
-
-    assert said in raised.value.message
-    assert "without --resume" in str(raised.value.hint)
+    with loaded(onnx.load(other)) as model:
+        replay_fast(Captured(capture), [version(model)], Plan(), state, pause=pauses)
 
 
-def test_where_none_is_there_it_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no replay of this kind was interrupted here"):
-        read_checkpoint(tmp_path / "c", IDENTITY)
+class Deadly(Pauses):
+    """Keeps every pause, and at one of them ends as ``kill -9`` would end it."""
+
+    kept = 0
+
+    def __call__(self, found: Found) -> None:
+        import os
+        import signal
+
+        self.write(found)
+        self.kept += 1
+        if self.kept == KILLED_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        pytest.param(b"", "is no checkpoint", id="empty"),
-        pytest.param(b"\x93\x01", "is no checkpoint", id="cut off"),
-        pytest.param(pack({"schema": 1}), "is no checkpoint", id="something else"),
-        pytest.param(
-            pack({"schema": 99, "identity": {}, "listed": [], "found": {}}), "another mlserve", id="a later schema"
-        ),
-    ],
-)
-def test_what_is_no_checkpoint_is_not_gone_on_with(tmp_path: Path, content: bytes, said: str) -> None:
-    (tmp_path / "c").write_bytes(content)
+def test_a_killed_replay_goes_on_and_finds_the_same(tmp_path: Path) -> None:
+    capture, other, path = tmp_path / "capture", models.saved(models.classifier(seed=1), tmp_path / "o.onnx"), tmp_path
+    with loaded(models.classifier()) as model:
+        for part in range(8):
+            answered_by(model, capture / f"part{part}", [[1, 3, 2]] * 40, seed=part)
+    checkpoint = path_in(path, IDENTITY)
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from tests.replay.test_checkpoint import *\n"
+        f"capture = Path({str(capture)!r})\n"
+        f"pauses = Deadly(Path({str(checkpoint)!r}), IDENTITY, Captured(capture).listed, time.monotonic)\n"
+        f"replayed(capture, Path({str(other)!r}), compared(), pauses)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
 
-    with pytest.raises(InvalidInput, match=said):
-        read_checkpoint(tmp_path / "c", IDENTITY)
+    kept = read_checkpoint(checkpoint, IDENTITY)
+    resumed = kept.restored(Comparison.from_state)
+    before = resumed.coverage.requests
+    replayed(capture, other, resumed)
+    whole = compared()
+    replayed(capture, other, whole)
 
-
-def test_each_kind_of_replay_has_a_place_of_its_own(tmp_path: Path) -> None:
-    other_order = dict(reversed(IDENTITY.items()))
-
-    assert path_in(tmp_path, other_order) == path_in(tmp_path, IDENTITY)
-    assert path_in(tmp_path, IDENTITY | {"--atol": 0.5}) != path_in(tmp_path, IDENTITY)
-
-
-def test_it_is_written_every_few_seconds_and_gone_at_the_end(tmp_path: Path) -> None:
-    clock = Seconds()
-    pauses = Pauses(tmp_path / "c", IDENTITY, LISTED, clock)
-    state = found()
-
-    clock.now_s = EVERY_S - 0.1
-    pauses(state)
-    assert not pauses.path.exists()
-
-    clock.now_s = EVERY_S
-    state.coverage.requests = 5
-    pauses(state)
-    assert pauses.requests == 5
-
-    state.coverage.requests = 9
-    clock.now_s = 2 * EVERY_S - 0.1
-    pauses(state)
-    assert read_checkpoint(pauses.path, IDENTITY).restored(Counting.from_state).coverage.requests == 5
-
-    pauses.done()
-    pauses.done()
-    assert list(tmp_path.iterdir()) == []
+    assert 0 < before < whole.coverage.requests == 8 * 120
+    assert resumed.candidates[0].rows == whole.candidates[0].rows == 8 * 240
+    assert resumed.candidates[0].comparison.figures() == whole.candidates[0].comparison.figures()
 
 
-def test_a_folder_that_is_gone_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "c", IDENTITY, LISTED, found())
-    whole = (tmp_path / "c").read_bytes()
+def test_a_checkpoint_of_another_replay_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    write_checkpoint(path, IDENTITY, [Listed("a", 1)], found())
+
+    with pytest.raises(Conflict, match=r"--against .*m:2.*, and this one has .*m:3"):
+        read_checkpoint(path, IDENTITY | {"--against": [["m:3", "sha256:3"]]})
+
+
+def test_an_option_that_was_not_given_then_is_told(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "kept", IDENTITY, [], found())
+
+    with pytest.raises(Conflict, match=r"had --atol None, and this one has 0\.5"):
+        read_checkpoint(tmp_path / "kept", IDENTITY | {"--atol": 0.5})
+
+
+def test_what_was_kept_stays_where_a_later_one_cannot_be_written(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "kept", IDENTITY, [], found())
+    whole = (tmp_path / "kept").read_bytes()
 
     with pytest.raises(InvalidInput):
-        write_checkpoint(tmp_path / "gone" / "c", IDENTITY, LISTED, found())
+        write_checkpoint(tmp_path / "gone" / "kept", IDENTITY, [], found())
 
-    assert (tmp_path / "c").read_bytes() == whole
+    assert (tmp_path / "kept").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x93not a checkpoint", id="other bytes"),
+        pytest.param(pack({"schema": 1, "identity": IDENTITY}), id="without what was found"),
+        pytest.param(pack({"schema": 99, "identity": IDENTITY, "listed": [], "found": {}}), id="of another release"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(content)
+
+    with pytest.raises(InvalidInput):
+        read_checkpoint(path, IDENTITY)
+
+
+def test_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no replay of this kind was interrupted"):
+        read_checkpoint(tmp_path / "none", IDENTITY)
+
+
+def test_a_checkpoint_is_written_each_few_seconds_and_gone_when_done(tmp_path: Path) -> None:
+    now_s = 0.0
+    pauses = Pauses(tmp_path / "kept", IDENTITY, [], lambda: now_s, every_s=5.0)
+
+    pauses(found())
+    assert not pauses.path.exists()
+    now_s = 5.0
+    pauses(found())
+    assert pauses.path.exists()
+    pauses.done()
+
+    assert not pauses.path.exists()

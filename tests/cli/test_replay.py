@@ -319,3 +319,19 @@ def test_a_static_int8_child_is_within_its_tolerance_and_what_is_not_is_explaine
     shares = {one["range"]: one["share"] for one in after["explanation"]["slices"] if one["feature"] == "x[3]"}
     assert max(shares, key=lambda where: shares[where]).startswith("> ")
     assert all(row["inputs"]["x"][3] > 1 for row in after["worst"][:10])
+
+
+def test_rows_of_one_query_are_ranked_together(run: Run, tmp_path: Path) -> None:
+    model = models.saved(models.regressor(seed=1), tmp_path / "m.onnx")
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    x[:, 0] = np.arange(40) % 5
+    with loaded(models.regressor()) as answering:
+        answered_by(answering, tmp_path / "capture", [[1, 1]] * 20, given={"x": x})
+    words = ["replay", tmp_path / "capture", "--against", model, "--metric", "ndcg@3", "--json"]
+
+    alone, grouped, unknown = run(*words), run(*words, "--group", "x[0]"), run(*words, "--group", "qid")
+
+    assert alone.document["ranking"] is None
+    assert (grouped.document["ranking"]["groups"], grouped.document["ranking"]["k"]) == (5, 3)
+    assert 0 < grouped.document["metrics"]["ndcg@3"] < 1
+    assert (unknown.code, "no input 'qid'" in unknown.error["message"]) == (2, True)

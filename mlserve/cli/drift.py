@@ -36,8 +36,9 @@ def fit(
         Path, typer.Option(metavar="DATA", help="Rows as they were when the model was right: a data file or a capture.")
     ],
     schema: Annotated[
-        str, typer.Option(metavar="auto|FILE", help="A TOML file that names features, kinds and bounds; or guess them.")
-    ] = "auto",
+        str | None,
+        typer.Option(metavar="auto|FILE", help="A TOML file that names features, kinds and bounds; default auto."),
+    ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A detector for the checks; may be repeated. Else by type and size."),
@@ -64,7 +65,7 @@ def fit(
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     parsed = parse_ref(ref)
-    said = Said() if schema == "auto" else read_said(Path(schema))
+    said = Said() if schema in (None, "auto") else read_said(Path(schema))
     roles = _roles(said, label=label, group=group, key=key, time=time)
     detectors = check_names(detector or ())
     with wiring.connect(config, registry=registry) as app, out.progress() as progress:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from mlserve.core.durations import parse_duration
+from mlserve.core.durations import length_of
 from mlserve.core.evidence import isoformat
 from mlserve.core.settings import DriftAction, DriftSettings
 from mlserve.drift.quiet import QuietHours, parse_quiet_hours
-from mlserve.errors import InvalidConfig, UsageError
+from mlserve.errors import InvalidConfig
 from mlserve.registry.drift_actions import ActionRecord
 
 ROLLBACK_EVERY = timedelta(hours=24)
@@ -69,7 +69,8 @@ def reactions_of(settings: DriftSettings) -> Reactions:
         )
     if {"rollback", "freeze"} & set(settings.on_stale):
         raise InvalidConfig("no data is no reason to move a version", hint="on_stale takes webhook and command")
-    return Reactions(on, _length(settings.debounce), parse_quiet_hours(settings.quiet_hours, settings.quiet_zone))
+    quiet = parse_quiet_hours(settings.quiet_hours, settings.quiet_zone)
+    return Reactions(on, length_of(settings.debounce, "drift.debounce"), quiet)
 
 
 def alarm_of(document: Mapping[str, Any]) -> Alarm:
@@ -134,10 +135,3 @@ def _covers(before: str, now: str) -> bool:
 
 def _all(subjects: Iterable[tuple[str, ...]]) -> set[str]:
     return {name for one in subjects for name in one}
-
-
-def _length(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=parse_duration(text, "drift.debounce"))
-    except UsageError as error:
-        raise InvalidConfig(error.message, hint='debounce = "24h"') from error

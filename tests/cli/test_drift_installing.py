@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from mlserve.wiring.drift_installing import ahead_of
 from tests.cli.conftest import Run
 
 
@@ -53,6 +57,18 @@ def test_a_password_is_left_to_a_file_of_the_environment(
     assert done.code == 0
     assert "s3cret" not in done.out + done.err
     assert ("/srv/env" in done.out) or (kind == "--k8s" and "secretKeyRef" in done.out)
+
+
+def test_clocks_of_two_zones_differ_by_what_they_show_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        minutes = [ahead_of(ZoneInfo("Europe/Berlin"), datetime(2026, month, 1, tzinfo=UTC)) for month in (1, 7)]
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+
+    assert minutes == [8 * 60, 7 * 60]
 
 
 def test_a_registry_without_a_password_is_named(run: Run, project: Path) -> None:

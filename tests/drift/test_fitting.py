@@ -151,7 +151,8 @@ def test_a_rest_of_few_rows_at_the_end_does_not_raise_the_threshold() -> None:
     found = fit(TableSource(inputs, times=times_of(rows)), FitPlan(DIGEST, SIGNATURE), None).noise["amount"]
 
     assert found.piece_rows == 1024
-    # Twenty rows three deviations away would make it about three; pieces of 1024 rows of one world differ by chance only.
+    # Twenty rows three deviations away would make it about three; pieces of 1024 rows of one world differ by
+    # chance only.
     assert found.threshold(5000) < 0.15
 
 

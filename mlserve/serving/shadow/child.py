@@ -67,11 +67,13 @@ def main() -> None:
             frame = frame[answers.write(frame) :]
 
     def listen() -> None:
-        while (question := messages.read(sys.stdin.buffer)) is not None:
-            if question["ask"] in ("open", "end"):
-                asked.put(question)
-            else:
-                answer(child.answer(question))
+        # A server that was killed while it asked takes no answer.
+        with suppress(BrokenPipeError):
+            while (question := messages.read(sys.stdin.buffer)) is not None:
+                if question["ask"] in ("open", "end"):
+                    asked.put(question)
+                else:
+                    answer(child.answer(question))
         child.abandon()
         os._exit(0)
 

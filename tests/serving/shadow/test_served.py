@@ -196,7 +196,8 @@ def test_users_notice_nothing_of_a_shadow_that_cannot_be_loaded_or_refuses_every
         assert document["compared"] == 0
         assert document["failed"] == document["mirrored"] > 0
         assert adds_up(document)
-        assert document["failures"][0]["request_id"]
+        # Requests that were under way when it began were not named yet.
+        assert any(failure["request_id"] for failure in document["failures"])
         assert document["failures"][0]["error"]
         assert server.end() == 0
 

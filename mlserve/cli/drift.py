@@ -36,8 +36,9 @@ def fit(
         Path, typer.Option(metavar="DATA", help="Rows as they were when the model was right: a data file or a capture.")
     ],
     schema: Annotated[
-        str, typer.Option(metavar="auto|FILE", help="A TOML file that names features, kinds and bounds; or guess them.")
-    ] = "auto",
+        str | None,
+        typer.Option(metavar="auto|FILE", help="A TOML file that names features, kinds and bounds; default auto."),
+    ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A detector for the checks; may be repeated. Else by type and size."),
@@ -64,7 +65,7 @@ def fit(
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     parsed = parse_ref(ref)
-    said = Said() if schema == "auto" else read_said(Path(schema))
+    said = Said() if schema in (None, "auto") else read_said(Path(schema))
     roles = _roles(said, label=label, group=group, key=key, time=time)
     detectors = check_names(detector or ())
     with wiring.connect(config, registry=registry) as app, out.progress() as progress:
@@ -120,6 +121,73 @@ def act(
     out.details(("action", "state", "detail"), acted.actions)
     if acted.failed:
         raise typer.Exit(ACTION_FAILED)
+
+
+def install(
+    ref: Ref,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- [OPTIONS]", help="Options of drift check, after two hyphens.")
+    ] = None,
+    cron: Annotated[bool, typer.Option("--cron", help="Lines for crontab -e.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="A service and a timer.")] = False,
+    k8s: Annotated[bool, typer.Option("--k8s", help="A CronJob for Kubernetes.")] = False,
+    every: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How often: 15m, 1h, 6h, 1d (unless said), 7d.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="When; else a minute by night that comes of the name.")
+    ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What holds secrets as NAME=value where it runs; else /etc/mlserve/env."),
+    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="IMAGE", help="With --k8s: an image that has mlserve.")] = None,
+    registry: RegistryUrl = None,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Print what runs a check again and again: for cron, systemd or Kubernetes. Nothing is installed.
+
+    It runs this interpreter in this folder, with --window since-last and --timeout 3600 unless said otherwise. Checks
+    take turns in the registry, so several hosts may run the same. Passwords are left to a file of the environment.
+    """
+    from mlserve.core.refs import parse_ref
+    from mlserve.errors import UsageError
+    from mlserve.wiring.connecting import now, settings_in_force
+    from mlserve.wiring.drift_installing import units_of
+
+    out = Output.for_flags(json=as_json, quiet=quiet)
+    kinds = {"cron": cron, "systemd": systemd, "k8s": k8s}
+    if sum(kinds.values()) != 1:
+        raise UsageError("drift install prints one kind of unit", hint="--cron, --systemd or --k8s")
+    parse_ref(ref)
+    _check_words([ref, *(options or ())])
+    units = units_of(
+        "cron" if cron else "systemd" if systemd else "k8s",
+        ref,
+        options or (),
+        settings_in_force({"registry": registry}, config),
+        every=every,
+        at=at,
+        registry=registry,
+        config_file=config,
+        env_file=env_file,
+        image=image,
+        now=now(),
+    )
+    text = "\n".join(unit.text if len(units) == 1 else f"# {unit.path}\n{unit.text}" for unit in units)
+    document = {"ref": ref, "units": [{"path": unit.path, "text": unit.text} for unit in units]}
+    out.event(text.rstrip("\n"), document, made=text.rstrip("\n"))
+
+
+def _check_words(words: list[str]) -> None:
+    """Nothing if ``drift check`` takes these words. Raises its own complaint."""
+    from mlserve.cli.app import commands
+
+    check = commands().commands["drift"].commands.get("check")  # type: ignore[attr-defined]  # a group of commands
+    if check is not None:
+        check.make_context("mlserve drift check", list(words))
 
 
 def thaw(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from mlserve.core.durations import parse_duration
+from mlserve.core.durations import length_of
 from mlserve.core.evidence import isoformat
 from mlserve.core.settings import DriftAction, DriftSettings
 from mlserve.drift.quiet import QuietHours, parse_quiet_hours
-from mlserve.errors import InvalidConfig, UsageError
+from mlserve.errors import InvalidConfig
 from mlserve.registry.drift_actions import ActionRecord
 
 ROLLBACK_EVERY = timedelta(hours=24)
@@ -69,7 +69,8 @@ def reactions_of(settings: DriftSettings) -> Reactions:
         )
     if {"rollback", "freeze"} & set(settings.on_stale):
         raise InvalidConfig("no data is no reason to move a version", hint="on_stale takes webhook and command")
-    return Reactions(on, _length(settings.debounce), parse_quiet_hours(settings.quiet_hours, settings.quiet_zone))
+    quiet = parse_quiet_hours(settings.quiet_hours, settings.quiet_zone)
+    return Reactions(on, length_of(settings.debounce, "drift.debounce"), quiet)
 
 
 def alarm_of(document: Mapping[str, Any]) -> Alarm:
@@ -94,28 +95,30 @@ def decide(
     past: Sequence[ActionRecord],
     *,
     now: datetime,
+    run: str | None = None,
     rolled_back_at: datetime | None = None,
 ) -> list[Decision]:
     """What follows ``alarm``, in the order that it is to be done; nothing for a verdict without reactions.
 
     ``past`` is what was done about this version, ``rolled_back_at`` when drift last rolled the model back. Only what
-    was done counts: an action that failed, or whose process ended half-way, is due again.
+    was done counts: an action that failed, or whose process ended half-way, is due again. What was done after this very
+    ``run`` (its key) is never done again, however long ago.
     """
     wanted = reactions.on.get(alarm.verdict, ())
-    return [_decide(reactions, action, alarm, past, now, rolled_back_at) for action in ORDER if action in wanted]
+    since = now - reactions.debounce
+    known = [one for one in past if one.state == "done" and (one.at > since or (run is not None and one.run == run))]
+    return [_decide(reactions, action, alarm, known, now, rolled_back_at) for action in ORDER if action in wanted]
 
 
 def _decide(
     reactions: Reactions,
     action: DriftAction,
     alarm: Alarm,
-    past: Sequence[ActionRecord],
+    done: Sequence[ActionRecord],
     now: datetime,
     rolled_back_at: datetime | None,
 ) -> Decision:
-    since = now - reactions.debounce
-    known = [one for one in past if one.action == action and one.state == "done" and one.at > since]
-    known = [one for one in known if _covers(one.verdict, alarm.verdict)]
+    known = [one for one in done if one.action == action and _covers(one.verdict, alarm.verdict)]
     if known and set(alarm.subjects) <= _all(one.subjects for one in known):
         return Decision(action, "debounced", f"done at {isoformat(max(one.at for one in known))} for the same")
     if reactions.quiet is not None and alarm.verdict != "critical" and reactions.quiet.cover(now):
@@ -132,10 +135,3 @@ def _covers(before: str, now: str) -> bool:
 
 def _all(subjects: Iterable[tuple[str, ...]]) -> set[str]:
     return {name for one in subjects for name in one}
-
-
-def _length(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=parse_duration(text, "drift.debounce"))
-    except UsageError as error:
-        raise InvalidConfig(error.message, hint='debounce = "24h"') from error

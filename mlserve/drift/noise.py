@@ -122,12 +122,12 @@ class Pieces:
             self._least_rows = max(self._rows)
 
     def of(self, name: str) -> Array:
-        """The counts of column ``name``, (pieces, cells)."""
-        return np.stack([piece[name] for piece in self._pieces if name in piece])
+        """The counts of column ``name``, (pieces, cells), of whole pieces: a rest of a few rows differs by chance."""
+        return np.stack([piece[name] for piece in self._whole if name in piece])
 
     def has(self, name: str) -> bool:
         """Whether column ``name`` was counted in every piece."""
-        return all(name in piece and piece[name].sum() > 0 for piece in self._pieces)
+        return all(name in piece and piece[name].sum() > 0 for piece in self._whole)
 
     @property
     def rows(self) -> int:
@@ -136,7 +136,11 @@ class Pieces:
 
     @property
     def can_judge(self) -> bool:
-        return len(self._pieces) >= FEWEST_PIECES and self.rows >= FEWEST_PIECE_ROWS
+        return len(self._whole) >= FEWEST_PIECES and self.rows >= FEWEST_PIECE_ROWS
+
+    @property
+    def _whole(self) -> list[dict[str, Array]]:
+        return [piece for piece, rows in zip(self._pieces, self._rows, strict=True) if 2 * rows >= self.rows]
 
     def _join(self, at: int, grown: Mapping[str, Array], rows: int) -> None:
         piece = self._pieces[at]

@@ -53,6 +53,5 @@ def parse_quiet_hours(text: str | None, zone: str = "UTC") -> QuietHours | None:
     try:
         return QuietHours(start, end, ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidConfig(
-            f"drift.quiet_zone '{zone}' is no time zone of this machine", hint="such as UTC or Europe/Berlin"
-        ) from error
+        fact = f"drift.quiet_zone '{zone}' is no time zone of this machine"
+        raise InvalidConfig(fact, hint="such as Europe/Berlin; a machine that has none: pip install tzdata") from error

@@ -18,7 +18,9 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from types import FrameType
 
+from mlserve.core.durations import length_of
 from mlserve.core.evidence import isoformat
+from mlserve.core.settings import DriftSettings
 from mlserve.drift.windows import Bounds, SinceLast, WindowWords
 from mlserve.errors import Conflict, DeadlineExceeded, Unavailable
 from mlserve.registry.leases import Lease, acquire, holder_of, release, renew
@@ -138,6 +140,11 @@ def watermark_after(words: WindowWords, verdict: str, bounds: Bounds, before: da
     if not isinstance(words, SinceLast) or bounds.end is None or verdict in ("insufficient", "stale"):
         return before
     return bounds.end if before is None else max(before, bounds.end)
+
+
+def catch_up_of(settings: DriftSettings) -> timedelta:
+    """How far back ``since-last`` looks at most, as ``drift.max_catch_up`` says. Raises InvalidConfig."""
+    return length_of(settings.max_catch_up, "drift.max_catch_up")
 
 
 def skipped(bounds: Bounds) -> str | None:

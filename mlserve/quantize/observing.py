@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from mlserve.graph.document import load_graph, save_graph
+from mlserve.graph.tapping import give_out
 from mlserve.rows.reading import RowBatch
 from mlserve.runtime.model import load_model
 
@@ -50,9 +49,6 @@ def observe(
 def _write_observed(graph: Path, observed: Path, tensors: Sequence[str]) -> set[str]:
     """Write ``graph`` with ``tensors`` among its outputs; the names of its inputs."""
     model = load_graph(graph)
-    inputs = {value.name for value in model.graph.input}
-    known = {value.name for value in chain(model.graph.output, model.graph.input)}
-    # Without a type: ONNX Runtime knows it, also where ONNX infers none (outputs of ai.onnx.ml encoders).
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in known)
+    give_out(model, tensors)
     save_graph(model, observed)
-    return inputs
+    return {value.name for value in model.graph.input}

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlserve.core.refs import did_you_mean
+from mlserve.core.request_ids import told_id
 from mlserve.errors import InvalidInput
 from mlserve.rows.csv_file import CsvTable
 from mlserve.rows.json_file import objects_of
@@ -146,7 +147,7 @@ def _id_of(where: str, value: Mapping[str, Any], columns: Columns) -> str:
         found = str(found)
     if not isinstance(found, str) or not found:
         raise InvalidInput(f"{where} has no '{names[0]}'", hint="the id in the reply's mlserve-request-id")
-    return found
+    return told_id(found)
 
 
 def _from_table(table: Table, columns: Columns) -> Iterator[Entries]:
@@ -204,7 +205,7 @@ def _ids(array: Array, where: _Where) -> pa.Array:
         where.refuse(np.ones(1, bool), "the request id is missing, or no text")
     flat = array.tolist()
     where.refuse(np.array([not isinstance(value, str) or not value for value in flat]), "it has no request id")
-    return pa.array(flat, pa.string())
+    return pa.array([told_id(value) for value in flat], pa.string())
 
 
 def _rows(array: Array, where: _Where) -> Array:

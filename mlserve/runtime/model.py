@@ -39,6 +39,10 @@ GRAPH_ID, NO_GRAPH = "gpu_graph_id", "-1"
 Source: onnxruntime_run_options_config_keys.h."""
 
 
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Where the weights of a model lie that comes in bytes. Source: onnxruntime_session_options_config_keys.h."""
+
+
 class Limits(Protocol):
     """What shapes a model may be run with, beyond its signature."""
 
@@ -145,8 +149,9 @@ def load_model(
     options: Mapping[str, Mapping[str, str]] | None = None,
     limits: Limits | None = None,
     source: Path | None = None,
+    weights_in: Path | None = None,
 ) -> OnnxModel:
-    """The model in a file (or in bytes, without external data), ready to run on ``device``.
+    """The model in a file (or in bytes, its external data in the folder ``weights_in``), ready to run on ``device``.
 
     ``threads`` None is all usable cores for one caller; ``label`` is what errors call the model, if not by its path.
     ``options`` are more of the providers' options, by provider; ``limits`` is what shapes may be run with them;
@@ -160,8 +165,11 @@ def load_model(
     if isinstance(path, Path) and not path.is_file():
         raise NotFound(f"no file '{path}'")
     shown = label or ("the model" if isinstance(path, bytes) else f"'{path}'")
+    made = session_options(plan, path)
+    if weights_in is not None:
+        made.add_session_config_entry(WEIGHTS_FOLDER, str(weights_in))
     try:
-        session = ort.InferenceSession(path, session_options(plan, path), providers=providers)
+        session = ort.InferenceSession(path, made, providers=providers)
     except MlserveError:
         raise
     except Exception as error:

@@ -293,8 +293,8 @@ class Parts:
         followers = [] if self.recorder is None else [(self.recorder.note, self.recorder.note_shared)]
         if mirror is not None:
             followers.append((mirror.note, mirror.note_shared))
-        self.engine.follow(followers)
         self.front.name_requests(bool(followers))
+        self.engine.follow(followers)
 
     async def _metrics_text(self) -> bytes:
         return text_of(self._sources.families() if self._whole is None else await self._whole.families())

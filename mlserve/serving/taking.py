@@ -136,4 +136,7 @@ class Taking:
 def _stage_of(loaded: Loaded) -> str:
     """For what a version is asked that no request names: the champion's stage, or the challenger's."""
     stages = loaded.stages
-    return str(Stage.PRODUCTION) if Stage.PRODUCTION in stages else stages[0] if stages else ""
+    if Stage.PRODUCTION in stages:
+        return str(Stage.PRODUCTION)
+    # A version that was in production until now answers what it still has; for the stage shadow nobody is answered.
+    return next((stage for stage in stages if stage != Stage.SHADOW), "")

@@ -33,6 +33,7 @@ CONTRACT = {
     "init", "doctor", "config", "export", "compose", "quantize", "register", "list", "show", "diff", "history", "tag",
     "archive", "unarchive", "policy", "promote", "rollback", "withdraw", "serve", "top", "keys", "predict", "bench",
     "conform", "db", "lineage", "tune", "traffic", "outcome", "what-served",
+    "replay", "drift",
 }  # fmt: skip
 
 

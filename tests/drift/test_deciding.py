@@ -73,6 +73,15 @@ def test_the_same_is_acted_on_once_in_a_day(alarm: Alarm, record: ActionRecord, 
     assert states(alarm, record, hours=hours)["webhook"] == state
 
 
+def test_what_was_done_after_a_run_is_not_done_after_it_again() -> None:
+    reactions, alarm = Reactions(ALL, timedelta(hours=1)), Alarm("warn", ("age",))
+
+    def state(run: str) -> str:
+        return decide(reactions, alarm, [past()], now=at(100 * HOUR), run=run)[0].state
+
+    assert [state("sha256:run"), state("sha256:other")] == ["debounced", "due"]
+
+
 def test_two_alarms_of_a_day_cover_what_both_were_about() -> None:
     records = (past(subjects=("age",)), past(subjects=("plan",), hours=2))
 

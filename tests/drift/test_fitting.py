@@ -144,6 +144,18 @@ def test_what_changes_from_day_to_day_anyway_raises_the_threshold() -> None:
     assert seasonal.noise["amount"].threshold(5000) > 2 * steady.noise["amount"].threshold(5000)
 
 
+def test_a_rest_of_few_rows_at_the_end_does_not_raise_the_threshold() -> None:
+    rows = 64 * 256 + 20
+    inputs = rows_of(rows)
+    inputs["x"][-20:, 0] += 3
+    found = fit(TableSource(inputs, times=times_of(rows)), FitPlan(DIGEST, SIGNATURE), None).noise["amount"]
+
+    assert found.piece_rows == 1024
+    # Twenty rows three deviations away would make it about three; pieces of 1024 rows of one world differ by
+    # chance only.
+    assert found.threshold(5000) < 0.15
+
+
 def test_a_column_without_a_value_has_no_noise_and_no_error() -> None:
     empty = NumericSummary(edges_of(np.full(3, np.nan)))
 

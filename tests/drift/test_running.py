@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlserve.drift.running import Turn, alone, skipped, time_limit, watermark_after
+from mlserve.core.settings import DriftSettings
+from mlserve.drift.running import Turn, alone, catch_up_of, skipped, time_limit, watermark_after
 from mlserve.drift.windows import Bounds, LastRows, LastSpan, SinceLast
-from mlserve.errors import Conflict, DeadlineExceeded
+from mlserve.errors import Conflict, DeadlineExceeded, InvalidConfig
 from mlserve.registry.leases import acquire, holder_of
 from mlserve.registry.store import Store
 from tests.drift.turns import NAME, take
@@ -170,6 +171,12 @@ def test_the_watermark_moves_with_what_was_judged(
     words: SinceLast | LastSpan | LastRows, verdict: str, before: datetime | None, after: datetime | None
 ) -> None:
     assert watermark_after(words, verdict, Bounds(START, END), before) == after
+
+
+def test_how_far_back_is_looked_is_a_setting() -> None:
+    assert catch_up_of(DriftSettings(max_catch_up="36h")) == timedelta(hours=36)
+    with pytest.raises(InvalidConfig, match=r"drift\.max_catch_up 'long' is not a time"):
+        catch_up_of(DriftSettings(max_catch_up="long"))
 
 
 def test_what_is_left_out_of_a_long_silence_is_said() -> None:

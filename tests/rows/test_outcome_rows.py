@@ -53,6 +53,13 @@ def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_request_is_named_by_its_own_id_or_by_the_one_in_the_reply(tmp_path: Path, form: str) -> None:
+    rows = [{"request_id": name, "label": 1} for name in ("order 7", "order%207", "é", "a{b}")]
+
+    assert [name for name, *_ in found(saved(tmp_path, form, rows))] == ["order%207", "order%207", "%C3%A9", "a{b}"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "labels", [["spam", "ham"], [0.25, 3.0], [True, False]], ids=["text", "floats", "truth values"]
 )

@@ -218,3 +218,16 @@ def test_values_that_are_none_are_recorded_as_missing(tmp_path: Path) -> None:
         assert one.found()["bad"]["inputs"] == {"x": None}
 
     run(work)
+
+
+def test_what_was_answered_is_never_of_stage_shadow_whose_rows_nobody_takes_for_traffic(tmp_path: Path) -> None:
+    async def work() -> None:
+        one = await Recorded(tmp_path).ready()
+        # Another version has taken its place since the request came.
+        one.world.repository.find("m", 1).stages = ("shadow", "staging")
+
+        await one.ask("a", x=rows(1))
+
+        assert one.found()["a"]["stage"] == "staging"
+
+    run(work)

@@ -42,7 +42,12 @@ def act_on(
     past = actions_of(occasion.store, occasion.digest, since=None)
     moves = [one.at for one in history(occasion.store, occasion.model) if (one.action, one.by) == ("rollback", BY)]
     decisions = decide(
-        reactions_of(occasion.settings), occasion.alarm, past, now=now, rolled_back_at=max(moves, default=None)
+        reactions_of(occasion.settings),
+        occasion.alarm,
+        past,
+        now=now,
+        run=occasion.key,
+        rolled_back_at=max(moves, default=None),
     )
     told: list[dict[str, Any]] = []
     for decision in decisions:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any, Literal
 
+from mlserve.core.request_ids import told_id
 from mlserve.errors import MlserveError
 from mlserve.serving.grpc.statuses import status_of
 from mlserve.serving.observing import reason_of
@@ -20,8 +21,6 @@ Scope = Literal["infer", "manage"]
 
 Authorize = Callable[[Scope, Mapping[str, str]], None]
 """Takes what the call wants to do and its metadata; raises what the client is to be told if it may not."""
-
-_ID_CHARACTERS = 128
 
 
 class Calls:
@@ -63,7 +62,7 @@ class Call:
         self._calls = calls
         self._context = context
         self._metadata = metadata_of(context)
-        self._id = self._metadata.get(REQUEST_ID, "")[:_ID_CHARACTERS]
+        self._id = told_id(self._metadata.get(REQUEST_ID, ""))
         self.model = ""
         self.answer: Answer | None = None
         self.status = HTTPStatus.OK.value
@@ -77,8 +76,8 @@ class Call:
 
     def name(self, id: str) -> None:
         """Take the message's own id where the metadata has none."""
-        if not self._id and id.isascii() and id.isprintable():
-            self._id = id[:_ID_CHARACTERS]
+        if not self._id and id:
+            self._id = told_id(id)
 
     def check(self, scope: Scope) -> None:
         """Raises what the client is to be told if it may not make this call."""

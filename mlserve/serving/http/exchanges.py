@@ -8,10 +8,10 @@ from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
-from urllib.parse import quote
 
 import msgspec
 
+from mlserve.core.request_ids import told_id
 from mlserve.errors import MlserveError, NotFound
 from mlserve.serving.http.coding import LEAST_BYTES, deflate
 from mlserve.serving.http.heads import Head
@@ -28,8 +28,6 @@ _log = logging.getLogger("mlserve.serving.http")
 
 _CLOSE = b"connection: close\r\n"
 _KEEP = b"connection: keep-alive\r\n"
-_PRINTABLE = "!#$&'()*+,/:;=?@[]"
-_ID_BYTES = 128
 
 
 class Common(msgspec.Struct):
@@ -114,7 +112,7 @@ class Exchange(msgspec.Struct, gc=False, eq=False):
         if self.head is not None and self.head.request_id is not None:
             return self.head.request_id
         if self.id:
-            return quote(self.id, safe=_PRINTABLE).encode()[:_ID_BYTES]
+            return told_id(self.id).encode()
         return self.common.next_id()
 
     def deliver(self, outcome: Answer | Exception) -> None:

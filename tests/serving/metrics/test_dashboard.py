@@ -15,6 +15,8 @@ from mlserve.errors import Overloaded
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
+from mlserve.serving.shadow.counting import families_of
+from mlserve.serving.shadow.messages import Told
 from mlserve.serving.supervising.crashes import Crashes
 from tests import models
 from tests.serving.engines import rows, world_of
@@ -23,6 +25,13 @@ ROOT = Path(__file__).parents[3]
 DASHBOARD = json.loads((ROOT / "examples/grafana/mlserve.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 _NAME = re.compile(r"\b(?:mlserve|nv|process)_\w+")
+
+
+class FakeKeeper:
+    """What the metrics ask of who keeps a shadow's process."""
+
+    state = "comparing"
+    starts = 1
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,7 @@ def scrape() -> str:
             refused={"http": lambda: {404: 2}},
             dropped={"access_log": lambda: 1},
             failures={"http": lambda: {("m", "invalid_input"): 1}},
+            shadows=lambda: families_of({("m", 2): Told(compared=1)}, {("m", 2): FakeKeeper()}),  # type: ignore[dict-item]
         )
         text = text_of(sources.families())
         world.close()

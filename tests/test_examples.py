@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.churn.__main__ import tell as tell_of_flights
 from examples.fraud.__main__ import RESULTS, tell
 from examples.ranking.__main__ import CANDIDATE_REFS, REPORT
 from examples.ranking.__main__ import tell as tell_of_traffic
@@ -91,3 +92,22 @@ def test_the_ranking_story_promotes_what_traffic_says_is_better(tmp_path: Path) 
     assert results["promoted"]["moved"]["ref"] == better
     assert results["promoted"]["refused"]["changed"] is False
     assert "ranker:2, ranker:3" in (tmp_path / "ranking" / REPORT).read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(900)
+def test_the_churn_story_notices_summer_and_learns_from_it(tmp_path: Path) -> None:
+    tell_of_flights(tmp_path / "churn")
+
+    results = json.loads((tmp_path / "churn" / RESULTS).read_text())
+    warm, worse, proving, autumn = results["checks"]
+    drifting = {feature["name"] for feature in warm["features"] if feature["drift"]}
+    assert (warm["verdict"], worse["verdict"]) == ("warn", "performance")
+    assert {"temperature_f", "dew_point_f"} == drifting
+    assert warm["actions"] == []
+    assert [(action["action"], action["state"]) for action in worse["actions"]] == [("command", "done")]
+    assert worse["actions"][0]["window_rows"] == worse["window"]["rows"] > 13_000
+    (proof,) = results["proofs"]
+    assert proof["replay"]["metrics"]["log_loss_drop"] < 0
+    assert proof["promoted"]
+    assert (proving["ref"], autumn["ref"]) == ("delays:1", "delays:2")
+    assert "airport" in {feature["name"] for feature in autumn["features"] if feature["drift"]}

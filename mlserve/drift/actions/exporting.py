@@ -39,7 +39,8 @@ def columns_of(block: Block, names: Mapping[str, Sequence[str]]) -> dict[str, Ar
         if len(block.inputs) == 1 and array.ndim == 2 and array.shape[1] == len(features):
             columns |= {feature: array[:, i] for i, feature in enumerate(features)}
         elif array.ndim:
-            columns[name] = array
+            # A list of one is nothing that a table's reader wants to see, and reads back as the same tensor.
+            columns[name] = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     columns |= {name: values for name, values in block.columns.items() if name not in columns}
     if block.labels is not None:
         columns["label"] = block.labels

@@ -99,3 +99,14 @@ def test_a_failure_in_the_middle_leaves_no_file(tmp_path: Path) -> None:
         export_window(tmp_path / "window.parquet", [block(0, 5, 1, inputs={"x": np.ones(5)}), changed], {})
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_input_of_one_column_is_a_plain_column(tmp_path: Path) -> None:
+    signature = Signature((TensorSpec("carrier", DType.STRING, ("batch", 1)),), SIGNATURE.outputs)
+    rows = Block(0, 3, {"carrier": np.array([["UA"], ["AA"], ["UA"]], object)})
+
+    export_window(tmp_path / "window.parquet", [rows], {})
+
+    assert pq.read_table(tmp_path / "window.parquet").column("carrier").to_pylist() == ["UA", "AA", "UA"]
+    (batch,) = open_rows(tmp_path / "window.parquet", signature).batches(10)
+    assert batch.inputs["carrier"].shape == (3, 1)

@@ -75,7 +75,7 @@ _PARTS = (
 
 
 def _with_short_names(documents: Sequence[Document]) -> list[Document]:
-    """``documents``, files named without their folders, which do not fit above a column, where that tells them apart."""
+    """``documents``, files named without their folders, which do not fit above a column, if that tells them apart."""
     refs = [str(document.get("ref", "candidate")) for document in documents]
     short = [ref if "://" in ref else ref.rsplit("/", 1)[-1] for ref in refs]
     if len(set(short)) < len(set(refs)):

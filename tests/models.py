@@ -47,6 +47,23 @@ def classifier(features: int = 4, classes: int = 3, hidden: int = 8, seed: int =
     )
 
 
+def limit_classifier(features: int = 8, hidden: int = 64, seed: int = 0) -> onnx.ModelProto:
+    """As ``classifier`` of three classes: class 1 where ``x[3]`` is above 3 or so, else class 0.
+
+    Layers keep the size of their values, as trained ones do, so that INT8 decides alike where ``x`` is within ±1.
+    """
+    model = classifier(features, 3, hidden, seed)
+    weights = {tensor.name: numpy_helper.to_array(tensor).copy() for tensor in model.graph.initializer}
+    scaled = {name: weights[name] * np.float32((0.5 / len(weights[name])) ** 0.5) for name in ("w1", "w2")}
+    scaled |= {"b1": weights["b1"] * np.float32(0.1), "b2": np.array([4, 0, 0], np.float32)}
+    scaled["w1"][:, 0], scaled["b1"][0], scaled["w2"][0] = 0, 0, (0, 1.5, 0)
+    scaled["w1"][3] = 0
+    scaled["w1"][3, 0] = 1
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(scaled[tensor.name], tensor.name))
+    return model
+
+
 def labelled_classifier(features: int = 4, classes: int = 3, seed: int = 0) -> onnx.ModelProto:
     """As ``classifier``, with ``label`` int64 [batch] first, as scikit-learn's converters give them."""
     model = classifier(features, classes, seed=seed)

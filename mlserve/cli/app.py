@@ -23,6 +23,7 @@ from mlserve.cli import (
     diff,
     doctor,
     drift,
+    drift_check,
     export,
     failing,
     history,
@@ -181,6 +182,7 @@ def _traffic() -> typer.Typer:
 def _drift() -> typer.Typer:
     group = _group("mlserve drift fit fraud:2 --reference train.parquet", "Drift: is the world still as it was?")
     _add(group, drift.fit, "mlserve drift fit fraud:2 --reference train.parquet --label is_fraud")
+    _add(group, drift_check.check, "mlserve drift check fraud@production --window 24h --fail-on warn")
     _add(group, drift.install, "mlserve drift install fraud --cron --at 03:30 -- --fail-on critical")
     _add(group, drift.act, "mlserve drift act fraud@production")
     _add(group, drift.thaw, "mlserve drift thaw fraud --reason 'fraud:4 was trained on the new prices'")

@@ -56,6 +56,10 @@ def replay(
         Path | None,
         typer.Option(metavar="FILE", help="Labels by request id; else those that lie beside the capture."),
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="An input whose equal values are ranked together, or a column of it, x[3]."),
+    ] = None,
     fail_on: Annotated[
         list[str] | None,
         typer.Option(metavar="EXPR", help="A condition that is a failure, such as 'agreement<0.99'; several at will."),
@@ -114,6 +118,7 @@ def replay(
         rtol,
         metric,
         outcomes,
+        group,
         fail_on or (),
         resume,
         limit,

@@ -51,12 +51,18 @@ class Findings:
     replayed: Latencies = field(default_factory=Latencies)
 
     def add(
-        self, batch: CapturedBatch, expected: Answered | None, actual: Answered, recorded_ns: Array, labels: Any = None
+        self,
+        batch: CapturedBatch,
+        expected: Answered | None,
+        actual: Answered,
+        recorded_ns: Array,
+        labels: Any = None,
+        groups: Array | None = None,
     ) -> None:
         """Learn of ``batch``, which the candidate answered with ``actual``.
 
         ``expected`` is what the baseline answered, None for what was recorded; ``recorded_ns`` (requests,) how long
-        each took then; ``labels`` (rows,) the truth.
+        each took then; ``labels`` (rows,) the truth; ``groups`` (rows,) which rows are ranked together.
         """
         errors = dict(actual.failed)
         if expected is not None:
@@ -78,6 +84,7 @@ class Findings:
             {name: _rows_of(before[name], batch, left, is_kept=expected is not None) for name in names},
             {name: _rows_of(after[name], batch, left, is_kept=True) for name in names},
             labels,
+            groups,
         )
         self.comparison.add(pairs)
         self.requests += int((batch.first_rows[left] == 0).sum())
@@ -119,14 +126,21 @@ class Findings:
         )
 
 
-def pairs_of(batch: CapturedBatch, left: Array, expected: Outputs, actual: Outputs, labels: Any = None) -> Pairs:
+def pairs_of(
+    batch: CapturedBatch,
+    left: Array,
+    expected: Outputs,
+    actual: Outputs,
+    labels: Any = None,
+    groups: Array | None = None,
+) -> Pairs:
     """The requests of ``batch`` at which ``left`` is True, with outputs that are of those alone."""
     inputs = {name: _rows_of(array, batch, left, is_kept=False) for name, array in batch.inputs.items()}
     rows_each = batch.rows_each if batch.has_rows else np.ones(batch.requests, np.int64)
     ids = batch.ids
     if not left.all():
-        if labels is not None:
-            labels = labels[np.repeat(left, rows_each)]
+        is_left = np.repeat(left, rows_each)
+        labels, groups = (None if of_rows is None else of_rows[is_left] for of_rows in (labels, groups))
         ids = batch.ids.take(np.flatnonzero(left))
     return Pairs(
         ids,
@@ -135,6 +149,7 @@ def pairs_of(batch: CapturedBatch, left: Array, expected: Outputs, actual: Outpu
         actual,
         inputs,
         labels=labels,
+        groups=groups,
         first_rows=batch.first_rows[left] if batch.first_rows.any() else None,
         weights=batch.weights[left] if (batch.weights != 1.0).any() else None,
     )

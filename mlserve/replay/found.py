@@ -12,6 +12,7 @@ import numpy as np
 from mlserve.compare.pairs import State
 from mlserve.replay.answering import Answered, Version, answer
 from mlserve.replay.findings import Coverage, Findings, Labels, Learner, as_rows, pairs_of, unlike
+from mlserve.replay.grouping import Groups
 from mlserve.replay.pacing import Lag
 from mlserve.replay.runs import is_whole
 from mlserve.rows.captured import CapturedBatch
@@ -48,6 +49,7 @@ class Found:
         recorded_runs: list[int] | None,
         recorded_ns: np.ndarray[Any, Any],
         labels: Labels | None = None,
+        groups: Groups | None = None,
     ) -> None:
         """Take ``batch`` with the answers of all candidates; ``expected`` is the baseline's, None where recorded.
 
@@ -65,8 +67,9 @@ class Found:
             self.coverage.runs += len(recorded_runs) - 1
             self.coverage.whole_runs += is_whole(batch, recorded_runs)
         truth = labels(batch) if labels is not None else None
+        ranked = groups(batch) if groups is not None else None
         for findings, actual in zip(self.candidates, answers, strict=True):
-            findings.add(batch, expected, actual, recorded_ns, truth)
+            findings.add(batch, expected, actual, recorded_ns, truth, ranked)
 
     def add_noise(self, sample: CapturedBatch, expected: Answered | None, again: Answered) -> None:
         """Take what the baseline answered to ``sample`` again; ``expected`` None is what was recorded."""

@@ -22,6 +22,7 @@ from mlserve.core.progress import Progress, silent
 from mlserve.replay.answering import Answered, Version, answer
 from mlserve.replay.findings import Labels
 from mlserve.replay.found import Found, again, first_of, noise_sample
+from mlserve.replay.grouping import Groups
 from mlserve.replay.joining import joined, joined_answers
 from mlserve.replay.ordering import drawn_ahead, in_order
 from mlserve.replay.pacing import Answer, Wire, paced
@@ -63,6 +64,7 @@ class Plan:
     baseline: Version | None = None
     noise: Version | None = None
     labels: Labels | None = None
+    groups: Groups | None = None
 
 
 def replay_fast(
@@ -164,7 +166,13 @@ def _take(
     count = len(found.candidates)
     expected = answers[count] if plan.baseline is not None else None
     found.add(
-        batch, answers[:count], expected, recorded_runs=recorded_runs, recorded_ns=recorded_ns, labels=plan.labels
+        batch,
+        answers[:count],
+        expected,
+        recorded_runs=recorded_runs,
+        recorded_ns=recorded_ns,
+        labels=plan.labels,
+        groups=plan.groups,
     )
     sample = noise_sample(batch, number) if plan.noise is not None else None
     if sample is not None:

@@ -28,6 +28,7 @@ class Asked:
     rtol: float | None = None
     metric: str | None = None
     outcomes: Path | None = None
+    group: str | None = None
     fail_on: Sequence[str] = ()
     resume: bool = False
     limit: int | None = None

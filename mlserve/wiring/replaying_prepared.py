@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlserve.replay.checkpoint import Pauses
     from mlserve.replay.findings import Labels
     from mlserve.replay.found import Found
+    from mlserve.replay.grouping import Groups
     from mlserve.replay.replaying import Plan
     from mlserve.rows.captured import CapturedBatch
     from mlserve.rows.captured_reading import Captured
@@ -102,6 +103,7 @@ def prepared_for(asked: Asked, flags: Mapping[str, Any], config_file: Path | Non
             ).version
         if first is not None:
             check_fit([*(one.version for one in versions), *([baseline] if baseline else [])], first)
+        groups = _groups(asked, captured, first)
         if baseline is None and not urls:
             noise = recorded_again(captured, rows, versions, stack, flags, config_file)
         identity = _identity(asked, composition, captured, versions, baseline)
@@ -113,7 +115,9 @@ def prepared_for(asked: Asked, flags: Mapping[str, Any], config_file: Path | Non
             kept = read_checkpoint(path, identity)
             listed, resumed = kept.listed, kept.found
             captured = Captured(asked.capture, listed)
-        prepared = _made(asked, captured, versions, baseline, noise, speed, composition, window, identity, path, stack)
+        prepared = _made(
+            asked, captured, versions, baseline, noise, speed, composition, window, identity, path, groups, stack
+        )
         prepared.resumed = resumed
         yield prepared
 
@@ -129,6 +133,7 @@ def _made(
     window: Any,
     identity: dict[str, Any],
     path: Path,
+    groups: Groups | None,
     stack: ExitStack,
 ) -> Prepared:
     from mlserve.replay.checkpoint import Pauses
@@ -138,7 +143,7 @@ def _made(
 
     cores = usable_cores()
     lanes = max(1, cores - 1) if all(one.is_inline for one in versions) else cores
-    plan = Plan(composition, speed, window, asked.limit, lanes, baseline, noise, _labels(asked, captured))
+    plan = Plan(composition, speed, window, asked.limit, lanes, baseline, noise, _labels(asked, captured), groups)
     in_runs = composition == "recorded"
     candidates = [one.version for one in versions]
     pauses = Pauses(path, identity, captured.listed, time.monotonic)
@@ -172,6 +177,18 @@ def _made(
     return Prepared(
         asked, captured, versions, baseline, plan, comparison, target, identity, pauses, run, measures, None
     )
+
+
+def _groups(asked: Asked, captured: Captured, first: CapturedBatch | None) -> Groups | None:
+    """What is ranked together, where the words say it. Raises UsageError, InvalidInput for what cannot say it."""
+    if asked.group is None:
+        return None
+    from mlserve.replay.grouping import groups_by
+
+    groups = groups_by(asked.group, captured.tensors("input"))
+    if first is not None:
+        groups(first)
+    return groups
 
 
 def _labels(asked: Asked, captured: Captured) -> Labels | None:
@@ -222,6 +239,7 @@ def _identity(
         "--atol": asked.atol,
         "--rtol": asked.rtol,
         "--metric": asked.metric,
+        "--group": asked.group,
         "--outcomes": None if asked.outcomes is None else str(asked.outcomes.absolute()),
         "--limit": asked.limit,
         "--since": asked.since_ns,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mlserve.compare.pairs import Pairs
+from mlserve.compare.pairs import Array, Pairs
 from mlserve.replay.answering import Answered, Version
 from mlserve.replay.findings import Findings
 from mlserve.replay.found import Found
@@ -88,19 +88,35 @@ def loaded(proto: onnx.ModelProto) -> Iterator[OnnxModel]:
         model.close()
 
 
-def answered_by(model: OnnxModel, folder: Path, runs: list[list[int]], *, gap_s: float = 0.01, seed: int = 0) -> Path:
-    """A capture of ``runs``, the rows of each request of each run, as ``model`` answers them; a run each ``gap_s``."""
+def answered_by(
+    model: OnnxModel,
+    folder: Path,
+    runs: list[list[int]],
+    *,
+    gap_s: float = 0.01,
+    seed: int = 0,
+    given: Mapping[str, Array] | None = None,
+) -> Path:
+    """A capture of ``runs``, the rows of each request of each run, as ``model`` answers them; a run each ``gap_s``.
+
+    ``given`` are the inputs of all rows, where they are not to be drawn.
+    """
     rng = np.random.default_rng(seed)
     source = Source("m", 1, "sha256:1", model.signature)
     parts = []
+    before = 0
     for number, rows in enumerate(runs):
         total = sum(rows)
-        inputs = {
-            spec.name: rng.normal(size=(total, *(dim for dim in spec.dims[1:] if isinstance(dim, int)))).astype(
-                spec.dtype.numpy
-            )
-            for spec in model.signature.inputs
-        }
+        if given is not None:
+            inputs = {name: array[before : before + total] for name, array in given.items()}
+        else:
+            inputs = {
+                spec.name: rng.normal(size=(total, *(dim for dim in spec.dims[1:] if isinstance(dim, int)))).astype(
+                    spec.dtype.numpy
+                )
+                for spec in model.signature.inputs
+            }
+        before += total
         at_s = 10.0 + number * gap_s
         parts.append(
             Recorded(

@@ -87,6 +87,23 @@ def test_a_checkpoint_of_another_replay_is_refused(tmp_path: Path) -> None:
         read_checkpoint(path, IDENTITY | {"--against": [["m:3", "sha256:3"]]})
 
 
+def test_an_option_that_was_not_given_then_is_told(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "kept", IDENTITY, [], found())
+
+    with pytest.raises(Conflict, match=r"had --atol None, and this one has 0\.5"):
+        read_checkpoint(tmp_path / "kept", IDENTITY | {"--atol": 0.5})
+
+
+def test_what_was_kept_stays_where_a_later_one_cannot_be_written(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "kept", IDENTITY, [], found())
+    whole = (tmp_path / "kept").read_bytes()
+
+    with pytest.raises(InvalidInput):
+        write_checkpoint(tmp_path / "gone" / "kept", IDENTITY, [], found())
+
+    assert (tmp_path / "kept").read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     "content",
     [

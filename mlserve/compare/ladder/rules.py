@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlserve.compare.ladder.features import Features
-from mlserve.compare.ladder.slices import categories
+from mlserve.compare.ladder.slices import bounds_as_texts, categories
 from mlserve.core.plugins import missing_extra
 from mlserve.errors import MissingExtra
 
@@ -16,15 +16,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 DEPTH = 3
 _LEAF_ROWS = 10
 _CATEGORIES = 5
+_Between = tuple[float | None, float | None]
 _LARGEST = 1e30  # whose sum over a sample is still a float32
 
 
 def rules(features: Features, differs: Array, weights: Array) -> list[dict[str, Any]]:
     """The leaves in which rows differ more often than over all, those with most differing rows first.
 
-    ``where`` reads ``amount > 3.2 and country = us``; ``rows``, ``differing`` and ``share`` are by ``weights``. A tree
-    of depth ``DEPTH`` (CART, Gini), both kinds of rows weighing as much in its growth, since differing ones are few.
-    Raises MissingExtra without scikit-learn.
+    ``where`` reads ``3.2 < amount <= 5 and country = us``, with rounded bounds; ``rows``, ``differing`` and ``share``
+    are by ``weights``. A tree of depth ``DEPTH`` (CART, Gini), both kinds of rows weighing as much in its growth, since
+    differing ones are few. Raises MissingExtra without scikit-learn.
     """
     try:
         from sklearn.tree import DecisionTreeClassifier
@@ -74,36 +75,31 @@ def _columns(features: Features, weights: Array) -> tuple[list[str], Array]:
 
 
 def _paths(tree: Any, names: list[str]) -> list[tuple[int, list[str]]]:
-    """Every leaf with the conditions that lead there, one lower and one upper bound a feature at most."""
+    """Every leaf with the conditions that lead there, one a feature, in the order in which they were asked for."""
     found: list[tuple[int, list[str]]] = []
-    waiting: list[tuple[int, dict[tuple[str, str], float]]] = [(0, {})]
+    waiting: list[tuple[int, dict[str, _Between]]] = [(0, {})]
     while waiting:
         node, bounds = waiting.pop()
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left == right:
-            found.append((node, _said_of(bounds)))
+            found.append((node, [_said(name, *between) for name, between in bounds.items()]))
             continue
         name, bound = names[int(tree.feature[node])], float(tree.threshold[node])
+        low, high = bounds.get(name, (None, None))
         # The deeper bound is the tighter one.
-        waiting.append((right, {**bounds, (name, ">"): bound}))
-        waiting.append((left, {**bounds, (name, "<="): bound}))
+        waiting.append((right, {**bounds, name: (bound, high)}))
+        waiting.append((left, {**bounds, name: (low, bound)}))
     return found
 
 
-def _said_of(bounds: dict[tuple[str, str], float]) -> list[str]:
-    """One condition a feature, in the order in which they were asked for.
-
-    >>> _said_of({("age", ">"): 18.0, ("country = us", "<="): 0.5, ("age", "<="): 65.0})
-    ['18 < age <= 65', 'country is not us']
+def _said(name: str, low: float | None, high: float | None) -> str:
     """
-    return [
-        _said(name, bounds.get((name, ">")), bounds.get((name, "<="))) for name in dict.fromkeys(n for n, _ in bounds)
-    ]
-
-
-def _said(name: str, above: float | None, up_to: float | None) -> str:
+    >>> _said("amount", 0.033285, 0.08106), _said("age", None, 21.5), _said("country = us", None, 0.5)
+    ('0.0333 < amount <= 0.0811', 'age <= 21.5', 'country is not us')
+    """
     if " = " in name:
-        return name if above is not None else name.replace(" = ", " is not ", 1)
-    if above is None:
-        return f"{name} <= {up_to:.6g}"
-    return f"{name} > {above:.6g}" if up_to is None else f"{above:.6g} < {name} <= {up_to:.6g}"
+        return name if low is not None else name.replace(" = ", " is not ", 1)
+    texts = bounds_as_texts([bound for bound in (low, high) if bound is not None])
+    if low is not None and high is not None:
+        return f"{texts[0]} < {name} <= {texts[1]}"
+    return f"{name} {'<=' if low is None else '>'} {texts[0]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +42,26 @@ def categories(texts: Array, weights: Array, most: int) -> list[str]:
     return sorted(counts, key=lambda text: (-counts[text], text))[:most]
 
 
+def bounds_as_texts(bounds: Sequence[float]) -> list[str]:
+    """``bounds``, ascending, as people read them: three significant digits, or as many more as keep them apart.
+
+    >>> bounds_as_texts([0.033285, 0.08106]), bounds_as_texts([1.2341, 1.2349]), bounds_as_texts([412.5, 2019.5])
+    (['0.0333', '0.0811'], ['1.234', '1.235'], ['412.5', '2019.5'])
+    """
+    for digits in range(3, 17):
+        texts = [_rounded(bound, digits) for bound in bounds]
+        if len(set(texts)) == len(set(bounds)):
+            break
+    return texts
+
+
+def _rounded(bound: float, digits: int) -> str:
+    # A count or a year keeps its last figure, and the half between two of them.
+    if 100 <= abs(bound) < 1e15:
+        return f"{bound:.{max(1, digits - 3)}f}".rstrip("0").removesuffix(".")
+    return f"{bound:.{digits}g}"
+
+
 def _sliced(name: str, parts: list[tuple[str, Array]], differs: Array, weights: Array) -> tuple[float, list[Any]]:
     """How far the most unusual slice is from all rows, in standard errors, and the slices."""
     total = float(weights.sum())
@@ -75,10 +96,11 @@ def _quarters(values: Array, known: Array, weights: Array) -> list[tuple[str, Ar
     passed = np.cumsum(weights[known][order])
     at = np.searchsorted(passed, passed[-1] * np.array([0.25, 0.5, 0.75]))
     edges = np.unique(values[known][order][np.minimum(at, len(order) - 1)]).tolist()
-    parts = [(f"<= {edges[0]:.6g}", values <= edges[0])]
-    for low, high in pairwise(edges):
-        parts.append((f"{low:.6g} to {high:.6g}", (values > low) & (values <= high)))
-    return [*parts, (f"> {edges[-1]:.6g}", values > edges[-1])]
+    texts = bounds_as_texts(edges)
+    parts = [(f"<= {texts[0]}", values <= edges[0])]
+    for (low, high), (first, last) in zip(pairwise(edges), pairwise(texts), strict=True):
+        parts.append((f"{first} to {last}", (values > low) & (values <= high)))
+    return [*parts, (f"> {texts[-1]}", values > edges[-1])]
 
 
 def _categories(texts: Array, weights: Array) -> list[tuple[str, Array]]:

@@ -14,7 +14,7 @@ from mlserve.drift.detectors.detector import Array, Cost, Effect, Finding, Optio
 from mlserve.drift.detectors.engines import ALIBI, alibi, quiet, torch_module
 from mlserve.drift.detectors.finding import judged, safe, unanswered
 from mlserve.drift.detectors.kernels import BACKEND, DEVICE
-from mlserve.drift.detectors.seeding import seeded
+from mlserve.drift.detectors.seeding import one_thread, seeded
 from mlserve.stats.effects import auc
 
 FOLDS = 5
@@ -43,7 +43,7 @@ class _Trained:
         seen = self.name, self.name, ALIBI, tuple(reference), sizes, rows.missing
         if nothing := unanswered(*seen, self.smallest_rows):
             return (nothing,)
-        with seeded(self._options.seed), quiet():
+        with seeded(self._options.seed), quiet(), one_thread():
             data = self._made(rows.reference).predict(rows.window)["data"]
         p_value = float(data["p_val"])
         return (

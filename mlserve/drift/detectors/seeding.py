@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import sys
 from collections.abc import Iterator
@@ -27,3 +28,15 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(of_numpy)
         if torch is not None:
             torch.set_rng_state(of_torch)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes on one thread: between the small steps of a small network several only wait for each other."""
+    torch = importlib.import_module("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""A departures board that asks a server about the flights of each hour; it speaks the protocol, with no mlserve in it."""
+"""A departures board that asks a server about each hour's flights; it speaks the protocol, and needs no mlserve."""
 
 from __future__ import annotations
 

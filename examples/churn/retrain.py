@@ -1,4 +1,4 @@
-"""What a drift check starts (``drift.command``): train again with its window, and put what came of it where it is tried.
+"""What a drift check starts (``drift.command``): train again with its window, and put the outcome where it is tried.
 
 MLSERVE_DRIFT_WINDOW   the rows that were judged, and what became of them ──► version 2 ──► registered, in staging
                        those of every other day, and half of the old reference's weeks ──► its own drift profile
@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from examples.churn.train import LEARNED, REFERENCE, SAMPLE, split_window, train
+from examples.churn.train import DETECTORS, LEARNED, REFERENCE, SAMPLE, split_window, train
 from examples.story import Story
 
 
@@ -36,7 +36,7 @@ def retrain(folder: Path, told: Mapping[str, str]) -> Any:
         )  # fmt: skip
     with story.step("learn what it is to be held against"):
         _together(folder / REFERENCE, reference).to_parquet(folder / "again-reference.parquet", index=False)
-        story.mlserve("drift", "fit", answer["ref"], "--reference", "again-reference.parquet")
+        story.mlserve("drift", "fit", answer["ref"], "--reference", "again-reference.parquet", *DETECTORS)
     with story.step("put it where it is tried"):
         story.mlserve("promote", answer["ref"], "--to", "staging")
     return answer

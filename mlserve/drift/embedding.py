@@ -30,7 +30,10 @@ from mlserve.stats.far import far_rows
 MOST_ROWS = 2000
 """Rows of each sample that are embedded; more tell little, and each costs a run of the model."""
 FEWEST_ROWS = 100
-DRAWS = 499
+DRAWS = (499, 10_000)
+PERMUTATIONS = (200, 2000)
+"""As many as the level needs, shared by a few tests, within these."""
+_DRAWN_AT_ONCE = 500
 NOISE_QUANTILE = 0.99
 LEAST_CENTROID = 0.005
 LEAST_TAIL = 0.03
@@ -94,9 +97,10 @@ def _inputs(sample: DrawnRows, most: int, seed: int) -> dict[str, Array]:
 def _centroid(name: str, one: Array, other: Array, random: np.random.Generator, alpha: float) -> Judgement:
     """1 − cosine of the two means; by chance it is that of rows drawn from both together, in windows of this size."""
     apart = _apart(one.mean(axis=0, dtype=np.float64), other.mean(axis=0, dtype=np.float64))
-    drawn = _apart_by_chance(np.concatenate([one, other]), len(other), random)
+    draws = min(DRAWS[1], max(DRAWS[0], round(4 / alpha)))
+    drawn = _apart_by_chance(np.concatenate([one, other]), len(other), draws, random)
     # From the reference alone, since with a window that has moved everything would be usual.
-    usual = _apart_by_chance(one, min(len(other), len(one) // 2), random)
+    usual = _apart_by_chance(one, min(len(other), len(one) // 2), DRAWS[0], random)
     threshold = max(float(np.quantile(usual, NOISE_QUANTILE)), LEAST_CENTROID)
     return decided(
         Judgement(
@@ -104,7 +108,7 @@ def _centroid(name: str, one: Array, other: Array, random: np.random.Generator, 
             name,
             "centroid",
             statistic=1 - apart,
-            p_value=float((1 + (drawn >= apart).sum()) / (1 + DRAWS)),
+            p_value=float((1 + (drawn >= apart).sum()) / (1 + draws)),
             effect=apart,
             threshold=round(threshold, 6),
             detail=f"the cosine of the means is {1 - apart:.4f}",
@@ -136,6 +140,8 @@ def _by_detector(
     detector: str, name: str, one: Array, other: Array, options: Options, random: np.random.Generator, alpha: float
 ) -> Judgement:
     """The engine's answer, and as the threshold of its effect what it says of two halves of the reference."""
+    wanted = min(PERMUTATIONS[1], max(PERMUTATIONS[0], options.permutations, round(4 / alpha)))
+    options = replace(options, permutations=wanted)
     (finding,) = made(Choice(detector, (name,)), options).run({name: one}, {name: other})
     if finding.state is not State.JUDGED or finding.effect is None:
         return replace(judge(finding, Layer.EMBEDDING, threshold=0.0), name=name)
@@ -158,13 +164,16 @@ def _noise(usual: Finding, effect: str) -> float:
     return NOISE_TIMES * usual.effect.value
 
 
-def _apart_by_chance(rows: Array, size: int, random: np.random.Generator) -> Array:
-    """(DRAWS,) what the means of ``size`` rows and of all others are apart."""
-    taken = np.zeros((DRAWS, len(rows)))
-    np.put_along_axis(taken, np.argpartition(random.random(taken.shape), size - 1, axis=1)[:, :size], 1.0, axis=1)
-    sums = taken @ rows.astype(np.float64)
-    rest = rows.sum(axis=0, dtype=np.float64) - sums
-    return np.array([_apart(one, other) for one, other in zip(sums, rest, strict=True)])
+def _apart_by_chance(rows: Array, size: int, draws: int, random: np.random.Generator) -> Array:
+    """(draws,) what the means of ``size`` rows and of all others are apart."""
+    doubles = rows.astype(np.float64)
+    total, found = doubles.sum(axis=0), []
+    for start in range(0, draws, _DRAWN_AT_ONCE):
+        taken = np.zeros((min(_DRAWN_AT_ONCE, draws - start), len(rows)))
+        np.put_along_axis(taken, np.argpartition(random.random(taken.shape), size - 1, axis=1)[:, :size], 1.0, axis=1)
+        sums = taken @ doubles
+        found += [_apart(one, other) for one, other in zip(sums, total - sums, strict=True)]
+    return np.array(found)
 
 
 def _apart(one: Array, other: Array) -> float:

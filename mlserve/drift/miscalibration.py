@@ -15,7 +15,8 @@ from mlserve.rows.tables import Array
 FEWEST_LABELS = 100
 LEAST_GAP = 0.03
 """Three probabilities in a hundred: a smaller gap is nothing that anybody acts on."""
-DRAWS = 999
+DRAWS = (999, 20_000)
+"""As many as the level needs, were it shared by ten tests, within these."""
 NOISE_QUANTILE = 0.99
 
 
@@ -60,7 +61,6 @@ def judge_calibration(
     promised, and promises as uncertain as the fit's rows left them; so p = (k + 1) / (n + 1). Its threshold is beyond
     what chance reaches once in a hundred. Too few labels are said, and no p-value is given.
     """
-    made = Judgement(Layer.PREDICTION, "calibration", "calibration")
     if len(probabilities) < FEWEST_LABELS or not bins:
         few = f"{len(probabilities):,} labelled rows, and {FEWEST_LABELS} are needed at least"
         return Judgement(Layer.PREDICTION, "calibration", "calibration", detail=few if bins else "none at fit")
@@ -70,7 +70,8 @@ def judge_calibration(
     promised = np.bincount(cell, weights=calibrated(bins, probabilities), minlength=len(bins))
     seen = np.bincount(cell, weights=happened.astype(np.float64), minlength=len(bins))
     gap = float(np.abs(seen - promised).sum() / rows.sum())
-    by_chance = _gaps_by_chance(bins, rows, promised, np.random.default_rng(seed))
+    draws = min(DRAWS[1], max(DRAWS[0], round(10 / alpha)))
+    by_chance = _gaps_by_chance(bins, rows, promised, draws, np.random.default_rng(seed))
     noise = float(np.quantile(by_chance, NOISE_QUANTILE))
     shown = [
         {"predicted": one.predicted, "observed": float(true / max(count, 1)), "rows": int(count)}
@@ -81,7 +82,7 @@ def judge_calibration(
         "calibration",
         "calibration",
         statistic=gap,
-        p_value=float((1 + (by_chance >= gap).sum()) / (1 + DRAWS)),
+        p_value=float((1 + (by_chance >= gap).sum()) / (1 + draws)),
         effect=gap,
         threshold=round(max(noise, LEAST_GAP), 4),
         expected=[one.to_dict() for one in bins],
@@ -92,12 +93,14 @@ def judge_calibration(
     return decided(made, alpha=alpha)
 
 
-def _gaps_by_chance(bins: Sequence[Bin], rows: Array, promised: Array, random: np.random.Generator) -> Array:
-    """(DRAWS,) gaps of windows whose outcomes are as at fit."""
+def _gaps_by_chance(
+    bins: Sequence[Bin], rows: Array, promised: Array, draws: int, random: np.random.Generator
+) -> Array:
+    """(draws,) gaps of windows whose outcomes are as at fit."""
     share = np.clip(np.divide(promised, rows, out=np.zeros(len(rows)), where=rows > 0), 0.0, 1.0)
     fitted = np.array([one.rows for one in bins])
     # What the fit's rows say of a share is a beta distribution (Jeffreys).
-    true = random.beta(share * fitted + 0.5, (1 - share) * fitted + 0.5, (DRAWS, len(bins)))
+    true = random.beta(share * fitted + 0.5, (1 - share) * fitted + 0.5, (draws, len(bins)))
     happened = random.binomial(rows.astype(np.int64), true)
     found: Array = np.abs(happened - share * rows).sum(axis=1) / rows.sum()
     return found

@@ -32,6 +32,17 @@ class Digits:
     images: np.ndarray
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Work this small only waits for a second one: kernels take seven times as long on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     """As the example trains it, in a few steps: half of the answers are right, which is enough to see digits by."""
@@ -42,8 +53,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     images = (load_digits().images / 16).astype(np.float32)[:, np.newaxis]
     order = np.random.default_rng(0).permutation(len(images))
     x, y = torch.from_numpy(images[order]), torch.from_numpy(load_digits().target[order])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     network = Network()
     optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
@@ -57,7 +66,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(network.eval(), (x[:2],), str(path), **names, opset_version=17, dynamo=False)
-    torch.set_num_threads(threads)
     return Digits(path, x.numpy())
 
 

@@ -29,7 +29,7 @@ def act(occasion: Occasion) -> Effect:
     """Export the window, run ``drift.command`` on it, and keep its exit code. Raises InvalidInput for a full disk."""
     folder = occasion.folder
     with os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)  # rows are people's
     exported = _exported(occasion)
     document = folder / "document.json"
     with replacing(document) as partial:

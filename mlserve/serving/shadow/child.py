@@ -70,6 +70,9 @@ def main() -> None:
         # A server that was killed while it asked takes no answer.
         with suppress(BrokenPipeError):
             while (question := messages.read(sys.stdin.buffer)) is not None:
+                if question["ask"] == "open":
+                    # Known before anything else is done: if the server ends now, its folder is found all the same.
+                    child.opening = msgspec.convert(question["opening"], Opening)
                 if question["ask"] in ("open", "end"):
                     asked.put(question)
                 else:
@@ -77,8 +80,13 @@ def main() -> None:
         child.abandon()
         os._exit(0)
 
-    threading.Thread(target=listen, name="lifeline", daemon=True).start()
-    answer(child.open(msgspec.convert(asked.get()["opening"], Opening)))
+    lifeline = threading.Thread(target=listen, name="lifeline", daemon=True)
+    lifeline.start()
+    asked.get()
+    opened = child.open()
+    answer(opened)
+    if opened["event"] != "opened":
+        lifeline.join()  # the server ends us
     child.work(asked, answer)
 
 
@@ -94,10 +102,10 @@ def give_way() -> None:
 
 
 class Child:
-    """Opens one version, then takes frame after frame."""
+    """Opens the version of ``opening``, then takes frame after frame."""
 
     def __init__(self) -> None:
-        self._opening: Opening | None = None
+        self.opening: Opening | None = None
         self._ring: Ring | None = None
         self._model: ShadowModel | None = None
         self._comparing: Comparing | None = None
@@ -105,9 +113,10 @@ class Child:
         self._labelling: Labelling | None = None
         self._kept_at_s = self._wrote_at_s = time.monotonic()
 
-    def open(self, opening: Opening) -> dict[str, Any]:
+    def open(self) -> dict[str, Any]:
         """Be ready; what to say of it. Never raises."""
-        self._opening = opening
+        opening = self.opening
+        assert opening is not None
         try:
             self._ring = Ring(opening.ring)
             settings = msgspec.convert(opening.serve, ServeSettings)
@@ -158,8 +167,8 @@ class Child:
 
     def abandon(self) -> None:
         """The server is gone: leave nothing behind that nobody will look for."""
-        if self._opening is not None and self._opening.is_folder_ours:
-            shutil.rmtree(self._opening.folder, ignore_errors=True)
+        if self.opening is not None and self.opening.is_folder_ours:
+            shutil.rmtree(self.opening.folder, ignore_errors=True)
 
     def _step(self) -> bool:
         """Take a frame; whether there was one."""

@@ -1,19 +1,21 @@
-"""What a shadow has shown, as evidence: the document without what is about single requests."""
+"""What a shadow has shown, as evidence: the numbers of its document by the names that a replay's have, and of what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_NOT_KEPT = ("failures", "state", "reason", "pid", "in_ring")
-"""What is about single requests stays where traffic is kept, and is erased there; the rest is of the moment."""
+from mlserve.compare.naming import figures_of, nested
+
+_ABOUT = ("ref", "baseline", "baseline_digest", "since")
+_OF_THE_MOMENT = ("pid", "starts", "in_ring")
 
 
-def figures_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a shadow's document, for the registry; ``metrics`` are at the top too, where gates look.
+def evidence_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a shadow's document that the registry keeps; nothing in them is about single requests.
 
-    >>> figures_of({"rows": 2, "metrics": {"ks": 0.1}, "failures": [1]})
-    {'ks': 0.1, 'rows': 2, 'metrics': {'ks': 0.1}}
+    >>> evidence_of({"ref": "m:2", "rows": 2, "metrics": {"ks": 0.1}, "failures": [{"request_id": "r-1"}], "pid": 7})
+    {'ref': 'm:2', 'rows': 2, 'ks': 0.1}
     """
-    kept = {name: value for name, value in document.items() if name not in _NOT_KEPT}
-    return {**document.get("metrics", {}), **kept}
+    about = {name: document[name] for name in _ABOUT if name in document}
+    return about | nested({name: value for name, value in figures_of(document).items() if name not in _OF_THE_MOMENT})

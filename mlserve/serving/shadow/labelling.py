@@ -76,9 +76,11 @@ class Labelling:
         if not rows:
             return
         found = comparison.figures(explain=False)
+        # Of answers alone all mirrored rows know more than those with a label.
+        of_answers = {*(found["distribution"] or ()), f"top{self._plan.top_k}_agreement"}
         self._figures = {
             "labelled_rows": rows,
-            "metrics": found["metrics"],
+            "metrics": {name: value for name, value in found["metrics"].items() if name not in of_answers},
             **{part: found[part] for part in PARTS if found.get(part) is not None},
         }
 

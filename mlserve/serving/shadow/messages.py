@@ -66,7 +66,6 @@ class Told(msgspec.Struct, kw_only=True):
     rows: int = 0
     identical: int = 0
     within_tolerance: int = 0
-    unpaired: int = 0
     champion: Histogram = msgspec.field(default_factory=lambda: Histogram.over(SECONDS))
     shadow: Histogram = msgspec.field(default_factory=lambda: Histogram.over(SECONDS))
     cpu: Histogram = msgspec.field(default_factory=lambda: Histogram.over(SECONDS))
@@ -96,5 +95,4 @@ COUNTS = (
     "rows",
     "identical",
     "within_tolerance",
-    "unpaired",
 )  # fmt: skip

@@ -55,6 +55,9 @@ class ShadowModel:
     def _run(self, mirrored: Mirrored) -> Ran:
         known = {spec.name for spec in self.model.signature.outputs}
         names = [name for name in mirrored.outputs if name in known]
+        if not names:
+            wanted = ", ".join(f"'{name}'" for name in mirrored.outputs)
+            return Ran(mirrored, None, f"it gives none of what production answered: {wanted}", InvalidInput.http_status)
         start_s, cpu_s = time.perf_counter(), time.process_time()
         try:
             outputs = self.model.run(mirrored.inputs, names)

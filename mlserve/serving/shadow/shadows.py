@@ -38,7 +38,7 @@ from mlserve.serving.metrics.families import Family
 from mlserve.serving.repository import Repository
 from mlserve.serving.seam import ModelState, ModelStatus
 from mlserve.serving.shadow.counting import families_of
-from mlserve.serving.shadow.evidence import figures_of
+from mlserve.serving.shadow.evidence import evidence_of
 from mlserve.serving.shadow.keeping import Document, Keeper, Start, start_child
 from mlserve.serving.shadow.messages import Opening, Told
 from mlserve.serving.shadow.mirror import Mirror, Reflection
@@ -339,6 +339,8 @@ class Shadows:
         """In the keeper's thread: have evidence written by the thread that speaks with the registry."""
         if not document["compared"] and not document["failed"]:
             return
+        if pair.digest == pair.champion_digest:
+            return  # that production agrees with itself is no evidence, and a gate would take it for some
         if is_last or self._writes:
             self._executor.submit(self._record, pair, document)
 
@@ -346,7 +348,7 @@ class Shadows:
         # One address for all that one server has seen of one pair: later figures take the place of earlier ones.
         seen = [KIND, pair.name, pair.generation, pair.champion_digest or pair.champion, str(self._own_folder())]
         try:
-            self._records.record(pair.digest, KIND, figures_of(document), digest_bytes(canonical_json(seen)))
+            self._records.record(pair.digest, KIND, evidence_of(document), digest_bytes(canonical_json(seen)))
         except MlserveError as error:
             log.warning("what the shadow %s:%s showed is not recorded: %s", pair.name, pair.version, error.message)
         except Exception:

@@ -55,6 +55,7 @@ def test_a_program_is_told_everything_and_no_shell_reads_its_words(tmp_path: Pat
         "MLSERVE_DRIFT_WINDOW_END": "2026-03-01T12:00:00Z",
     }
     assert json.loads((folder / "document.json").read_text()) == DOCUMENT
+    assert folder.stat().st_mode & 0o777 == 0o700
     assert sorted((folder / "command.log").read_text().splitlines()) == ["on new rows", "trained"]
     assert (effect.state, effect.figures["exit_code"], effect.figures["window_rows"]) == ("done", 0, 3)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import queue
+import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mlserve.core.settings import ServeSettings
 from mlserve.errors import InvalidInput, MlserveError, Unavailable
+from mlserve.runtime.generation.messages import pack
 from mlserve.serving.generation.process import ChildProcess
-from mlserve.serving.shadow.keeping import Document, Keeper
+from mlserve.serving.shadow.keeping import COMMAND, Document, Keeper
 from mlserve.serving.shadow.messages import Opening
 from mlserve.serving.shadow.ring import make_ring
 from mlserve.serving.supervising.backoff import Backoff
@@ -161,6 +164,17 @@ def test_the_end_does_not_wait_for_a_version_that_never_opens(tmp_path: Path) ->
     one.end()
 
     assert one.next_state()[0] == "ended"
+
+
+def test_a_server_that_is_killed_before_the_version_is_open_leaves_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    said = msgspec.structs.replace(opening(folder), is_folder_ours=True)
+    question = pack({"ask": "open", "opening": msgspec.to_builtins(said)})
+
+    subprocess.run(COMMAND, input=question, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+    assert not folder.exists()
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:

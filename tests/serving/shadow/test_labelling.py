@@ -50,6 +50,7 @@ def test_quality_is_told_of_both_once_there_are_labels(tmp_path: Path) -> None:
     assert (accuracy["before"], accuracy["after"]) == (16 / 30, 1.0)
     assert found["metrics"]["accuracy"] == 1.0
     assert found["metrics"]["accuracy_before"] == 16 / 30
+    assert "ks" not in found["metrics"]  # of which all mirrored rows tell, labelled or not
 
 
 def test_a_correction_is_looked_at_anew(tmp_path: Path) -> None:

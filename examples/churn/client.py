@@ -1,4 +1,4 @@
-"""A departures board that asks a server about the flights of each hour; it speaks the protocol, with no mlserve in it."""
+"""A departures board that asks a server about the flights of each hour; it speaks the protocol, no mlserve in it."""
 
 from __future__ import annotations
 

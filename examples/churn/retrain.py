@@ -1,4 +1,4 @@
-"""What a drift check starts (``drift.command``): train again with its window, and put what came of it where it is tried.
+"""What a drift check starts (``drift.command``): train again with its window, put what came of it on trial.
 
 MLSERVE_DRIFT_WINDOW   the rows that were judged, and what became of them ──► version 2 ──► registered, in staging
                        those of every other day, and half of the old reference's weeks ──► its own drift profile

@@ -29,7 +29,7 @@ class Latencies:
         return _restored, (self._counts,)
 
     def add_many(self, seconds: np.ndarray[Any, Any]) -> None:
-        """All of ``seconds``, a 1-D array. Neighbours that took as long, such as those of one run, cost next to nothing."""
+        """All of ``seconds``, a 1-D array. Neighbours that took as long, as those of a run, cost next to nothing."""
         if not len(seconds):
             return
         heads = np.concatenate([[0], np.flatnonzero(seconds[1:] != seconds[:-1]) + 1])

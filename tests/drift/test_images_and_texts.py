@@ -1,4 +1,4 @@
-"""Detectors of whole rows on real images and texts: what was turned or speaks of something else is found, the rest not."""
+"""Detectors of whole rows on real images and texts: what was turned or speaks of other things is found, no other."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from ``low`` to ``high`` for a logarithmic axis, no more than ``most`` of them; else the ends.
 
     >>> log_ticks(0.0117, 2.0), log_ticks(1.0, 2e5), log_ticks(3.1, 3.3)
-    ([0.1, 1.0], [1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0], [3.1, 3.3])
+    ([0.03, 0.1, 0.3, 1.0], [1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0], [3.1, 3.3])
     """
     powers = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
     for factors, step in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 5), ((1,), 10)):

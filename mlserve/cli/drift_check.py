@@ -37,6 +37,10 @@ def check(
         list[str] | None,
         typer.Option(metavar="NAME", help="A detector; may be repeated. Else those of fit, else by type and size."),
     ] = None,
+    tap: Annotated[
+        str | None,
+        typer.Option(metavar="NODE", help="A tensor inside the graph to watch too; of texts and images by itself."),
+    ] = None,
     capture: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The capture; else serve.capture, else where servers write it.")
     ] = None,
@@ -76,6 +80,7 @@ def check(
         parse_against(against or "training"),
         capture,
         check_names(detector or ()),
+        tap,
         timeout,
         wait or 0.0,
     )

@@ -132,6 +132,17 @@ def test_a_person_reads_why(run: Run, fitted: Path, window: Window) -> None:
     assert "█" in next(line for line in lines if line.startswith("visits"))
 
 
+def test_a_tensor_inside_the_graph_is_watched_too(run: Run, fitted: Path, window: Window) -> None:
+    same, moved = window("same", 4), window("moved", 5, shift=1.5)
+
+    quiet, loud = _check(run, same, "--tap", "a").document, _check(run, moved, "--tap", "a").document
+    unknown = run("drift", "check", "fraud:1", "--window", same, "--tap", "pooled", "--detector", "ks", "--json")
+
+    assert [one["drift"] for one in quiet["embedding"]] == [False, False]
+    assert "centroid" in [one["test"] for one in loud["embedding"] if one["drift"]]
+    assert (unknown.code, "pooled" in unknown.error["message"]) == (4, True)
+
+
 def test_the_answer_is_written_for_whoever_watches(
     run: Run, fitted: Path, window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from mlserve.core.refs import ModelRef
 from mlserve.errors import InvalidInput, NotFound
 from mlserve.wiring.connecting import App
 from mlserve.wiring.drift_documents import empty_document, evidence_of, missing_window, reference_part, window_part
+from mlserve.wiring.drift_tapping import tapped_of
 from mlserve.wiring.drift_windows import Opened, held_against, open_window, read_opened, supply_of
 from mlserve.wiring.drifting import run_of
 from mlserve.wiring.predicting import Answering, answering
@@ -43,6 +44,7 @@ class CheckAsked:
     against: Against = "training"
     capture: Path | None = None
     detectors: tuple[str, ...] = ()
+    tap: str | None = None
     timeout_s: float | None = None
     wait_s: float = 0.0
 
@@ -178,16 +180,18 @@ def _judge(
     from mlserve.registry.drifting import runs_of
 
     work.progress("judging", 0, 1)
-    checked = check(
-        profile,
-        window,
-        work.plan,
-        _memory(work.state),
-        now=work.started_at,
-        supply=supply,
-        labelled=labelled,
-        run=run,
-    )
+    with tapped_of(work.app, work.version, profile, work.asked.tap) as tapped:
+        checked = check(
+            profile,
+            window,
+            work.plan,
+            _memory(work.state),
+            now=work.started_at,
+            supply=supply,
+            labelled=labelled,
+            run=run,
+            tapped=tapped,
+        )
     earlier = [one.document for one in reversed(runs_of(work.app.store, work.version.digest, limit=HISTORY))]
     parts = parts_of(checked, profile, window, work.plan, histories(earlier))
     note = skipped(opened.bounds)
@@ -330,6 +334,7 @@ def _key(work: _Check, bounds: Bounds, window: WindowRows, before: WindowRows | 
         work.asked.against,
         None if before is None else before.digest,
         list(work.plan.detectors),
+        work.asked.tap,
         [budget.false_pages_per_quarter, budget.checks_per_day, budget.correction],
         when,
     ]

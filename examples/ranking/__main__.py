@@ -62,9 +62,9 @@ def _learn(story: Story) -> Asked:
 
 
 def _export(story: Story) -> None:
-    with story.step("export them to ONNX, and prove that they answer as scikit-learn does"):
+    with story.step("export them to ONNX, and prove that they answer as LightGBM does"):
         for name in RANKERS:
-            parity = story.mlserve("export", f"{name}.skops", "-o", f"{name}.onnx", "--sample", "asked.csv")["parity"]
+            parity = story.mlserve("export", f"{name}.lgb", "-o", f"{name}.onnx", "--sample", "asked.csv")["parity"]
             story.say(f"{parity['rows'] - parity['rows_over']} of {parity['rows']} rows agree")
 
 

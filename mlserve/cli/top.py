@@ -61,7 +61,9 @@ def draw(looks: Iterable["Look"]) -> None:
 
     with Live(auto_refresh=False) as live:
         for found in looks:
-            table = Table(title=_headline(found), title_justify="left", box=None, padding=(0, 1, 0, 0))
+            below = "\n".join(_shadows(found)) or None
+            table = Table(title=_headline(found), caption=below, box=None, padding=(0, 1, 0, 0))
+            table.title_justify = table.caption_justify = "left"
             for column in HEADS:
                 is_name = column == "version"
                 table.add_column(column, justify="left" if is_name else "right", no_wrap=True)
@@ -71,12 +73,25 @@ def draw(looks: Iterable["Look"]) -> None:
 
 
 def _lines(found: "Look") -> list[str]:
-    """One line a version, each whole in itself, for a pipe; one for a server without any."""
+    """One line a version and one a shadow, each whole in itself, for a pipe; one for a server without any."""
     at = f"{found.at:%H:%M:%S}"
     rows = _rows(found)
     if not rows:
         return [f"{at} {_headline(found)}"]
-    return [f"{at} " + " ".join([row[0], *(f"{name}={value}" for name, value in _named(row))]) for row in rows]
+    lines = [" ".join([row[0], *(f"{name}={value}" for name, value in _named(row))]) for row in rows]
+    return [f"{at} {line}" for line in (*lines, *_shadows(found))]
+
+
+def _shadows(found: "Look") -> list[str]:
+    return [
+        f"{rate.model}:{rate.version} in shadow{'' if rate.up else ' (away)'} compared/s={rate.compared_per_s:.1f}"
+        f" dropped/s={rate.dropped_per_s:.1f} failed/s={rate.failed_per_s:.1f} differing={_share(rate.differing_share)}"
+        for rate in found.shadows
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _named(row: list[str]) -> list[tuple[str, str]]:

@@ -34,12 +34,14 @@ from mlserve.drift.correcting import (
 from mlserve.drift.describing import as_json, features_part
 from mlserve.drift.detectors.detector import Options
 from mlserve.drift.detectors.engines import ALIBI, engine_in_use
+from mlserve.drift.embedding import embed_both, judge_embeddings
 from mlserve.drift.estimating import estimate_performance, performance_part
 from mlserve.drift.judgements import Judgement, Layer
 from mlserve.drift.localising import Localised, localise
 from mlserve.drift.prediction import PredictionFound, check_predictions
 from mlserve.drift.profile import Profile
 from mlserve.drift.quality import judge_quality
+from mlserve.drift.tapping import Tapped
 from mlserve.drift.verdict import reasons_of, verdict_of
 from mlserve.drift.windows import Supply
 from mlserve.registry.drifting import Verdict
@@ -95,6 +97,7 @@ class Checked:
     prediction: PredictionFound | None
     concept: ConceptFound | None
     performance: dict[str, Any] | None
+    embedding: tuple[Judgement, ...]
     localised: Localised | None
     levels: Levels
     p_value: float
@@ -104,7 +107,7 @@ class Checked:
     def judgements(self) -> list[Judgement]:
         tests = () if self.prediction is None else self.prediction.judgements
         outcomes = () if self.concept is None else self.concept.judgements
-        return [*self.quality, *self.features, *(one for one, _ in self.together), *tests, *outcomes]
+        return [*self.quality, *self.features, *(one for one, _ in self.together), *tests, *outcomes, *self.embedding]
 
 
 def check(
@@ -117,12 +120,13 @@ def check(
     supply: tuple[Supply, str] = ("enough", ""),
     labelled: WindowRows | None = None,
     run: Run | None = None,
+    tapped: Tapped | None = None,
 ) -> Checked:
     """Hold ``window`` against ``profile``.
 
-    ``labelled`` are the rows to judge outcomes by, where labels come later than rows; else the window's. A window that
-    ``supply`` says cannot be judged is looked at by layer 0 alone, and leaves ``memory`` as it is. Raises MissingExtra,
-    UsageError for detectors that suit no column.
+    ``tapped`` gives what the model makes of rows inside, for layer 5. ``labelled`` are the rows to judge outcomes by,
+    where labels come later than rows; else the window's. A window that ``supply`` says cannot be judged is looked at by
+    layer 0 alone, and leaves ``memory`` as it is. Raises MissingExtra, UsageError for detectors that suit no column.
     """
     pages = page_state(memory.pages, plan.budget, now)
     levels = levels_of(pages, plan.budget)
@@ -130,7 +134,7 @@ def check(
     if supply[0] != "enough":
         verdict = verdict_of(supply[0], quality)
         reasons = tuple(reasons_of(quality, supply[1]))
-        return Checked(verdict, reasons, quality, (), (), None, None, None, None, levels, 1.0, memory)
+        return Checked(verdict, reasons, quality, (), (), None, None, None, (), None, levels, 1.0, memory)
     correction = plan.budget.correction
     importances = {feature.name: feature.importance for feature in profile.schema.features}
     found = compare_features(
@@ -149,7 +153,9 @@ def check(
     concept = _concept(profile, labelled or window, plan, memory, levels)
     performance = performance_part(concept, estimate_performance(profile, window, concept, seed=plan.options.seed))
     drifting = _drifting(features)
-    tested = [*features, *(one for one, _ in together), *(() if prediction is None else prediction.judgements)]
+    embedding = _embedding(profile, window, plan, levels, tapped)
+    tests = () if prediction is None else prediction.judgements
+    tested = [*features, *(one for one, _ in together), *tests, *embedding]
     p_value = check_p_value(tested)
     judgements = [*quality, *tested, *(() if concept is None else concept.judgements)]
     return Checked(
@@ -161,6 +167,7 @@ def check(
         prediction,
         concept,
         performance,
+        embedding,
         localise(profile, window, drifting, seed=plan.options.seed) if _is_told(judgements) else None,
         levels,
         p_value,
@@ -192,7 +199,7 @@ def parts_of(
                 "multivariate": [{**one.to_dict(), "rows": rows} for one, rows in checked.together],
                 "prediction": None if checked.prediction is None else checked.prediction.to_dict(),
                 "performance": checked.performance,
-                "embedding": [],
+                "embedding": [one.to_dict() for one in checked.embedding],
                 "evidence": {
                     "kind": "lord++",
                     "limit": checked.levels.check,
@@ -230,6 +237,16 @@ def moment(time: datetime | None) -> str | None:
 def _together(found: FeaturesFound, levels: Levels, plan: CheckPlan) -> tuple[tuple[Judgement, int], ...]:
     judged = corrected([one for one, _ in found.together], levels, plan.budget.correction)
     return tuple(zip(judged, (rows for _, rows in found.together), strict=True))
+
+
+def _embedding(
+    profile: Profile, window: WindowRows, plan: CheckPlan, levels: Levels, tapped: Tapped | None
+) -> tuple[Judgement, ...]:
+    if tapped is None:
+        return ()
+    seed, alpha = plan.options.seed, levels.of(Layer.EMBEDDING)
+    found = judge_embeddings(embed_both(profile, window, tapped, seed=seed), options=plan.options, alpha=alpha)
+    return tuple(corrected(found, levels, plan.budget.correction))
 
 
 def _concept(

@@ -133,8 +133,9 @@ def _infinities(name: str, reference: NumericSummary, window: NumericSummary) ->
 def _range(name: str, feature: Feature | None, reference: NumericSummary, window: NumericSummary) -> Judgement:
     outside = window.below + window.above
     finite = max(window.finite, 1)
-    is_said = feature is not None and (feature.low is not None or feature.high is not None)
     before = reference.below + reference.above
+    # An earlier window was counted within the profile's bounds too, and may have had values beyond them.
+    is_said = before > 0 or (feature is not None and (feature.low is not None or feature.high is not None))
     # Of n values in any order the next is the largest, or smallest, of all with a chance of 1 / (n + 1) each.
     usual = _expected(before, reference.finite) if is_said else min(1.0, 2.0 / (reference.finite + 1))
     p_value = binomial_above(outside, finite, usual) if window.finite else 1.0

@@ -17,9 +17,10 @@ from mlserve.replay.pacing import Lag
 from mlserve.replay.runs import is_whole
 from mlserve.rows.captured import CapturedBatch
 
-NOISE_REQUESTS = 128
+NOISE_REQUESTS, NOISE_PART = 128, 32
 NOISE_FIRST, NOISE_EVERY = 8, 16
-"""Of the first batches, and then of one in so many, so many requests are answered once more in other company."""
+"""Of the first batches, and then of one in so many, so many requests, or one in so many, are answered once more in
+other company."""
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ def noise_sample(batch: CapturedBatch, number: int) -> CapturedBatch | None:
     """The requests of batch ``number`` that are answered once more; None for most batches."""
     if not batch.requests or (number >= NOISE_FIRST and number % NOISE_EVERY):
         return None
-    return batch.slice(0, min(batch.requests, NOISE_REQUESTS))
+    return batch.slice(0, min(batch.requests, max(NOISE_REQUESTS, batch.requests // NOISE_PART)))
 
 
 def other_edges(sample: CapturedBatch, edges: list[int], max_rows: int | None) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log10
+from math import ceil, floor, log10
 
 from mlserve.report.svg import picture, text
 
@@ -100,10 +100,16 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
         y = down(share)
         parts.append(f'<line class="grid" x1="{left:.0f}" y1="{y:.1f}" x2="{right:.0f}" y2="{y:.1f}"/>')
         parts.append(text(left - 6, y + 4, name, anchor="end"))
-    for value, anchor in ((10**low, "start"), (10 ** ((low + high) / 2), "middle"), (10**high, "end")):
-        parts.append(text(across(value), bottom + 18, f"{value:.3g} {unit}", anchor=anchor))
+    marks = log_ticks(10**low, 10**high, most=int((right - left) // 50))
+    for value in marks:
+        parts.append(f'<line class="grid" x1="{across(value):.1f}" y1="{bottom}" x2="{across(value):.1f}" y2="{top}"/>')
+        name = f"{value:g}" if value < marks[-1] else f"{value:g} {unit}".rstrip()
+        parts.append(text(across(value), bottom + 18, name, anchor="middle"))
     for number, (name, curve) in enumerate(curves):
-        line = " ".join(f"{across(value):.1f},{down(share):.1f}" for value, share in curve if value > 0)
+        shown = [(value, share) for value, share in curve if value > 0]
+        # Nothing lies below the first value; of requests that all took as long, that is the whole line.
+        points = [(shown[0][0], 0.0), *shown] if shown else []
+        line = " ".join(f"{across(value):.1f},{down(share):.1f}" for value, share in points)
         colour = f"curve-{number % _CURVE_COLOURS}"
         y = bottom + 40 + number * 18
         parts += [
@@ -112,6 +118,23 @@ def distribution(curves: Sequence[tuple[str, Curve]], title: str, unit: str = "m
             text(left + 32, y + 4, name),
         ]
     return picture(parts, width, int(bottom + 46 + len(curves) * 18), title)
+
+
+def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers from ``low`` to ``high`` for a logarithmic axis, no more than ``most`` of them; else the ends.
+
+    >>> log_ticks(0.0117, 2.0), log_ticks(1.0, 2e5), log_ticks(3.1, 3.3)
+    ([0.03, 0.1, 0.3, 1.0], [1.0, 10.0, 100.0, 1000.0, 10000.0, 100000.0], [3.1, 3.3])
+    """
+    powers = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
+    for factors, step in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 5), ((1,), 10)):
+        found = [float(f"{factor}e{power}") for power in powers if power % step == 0 for factor in factors]
+        found = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(found) <= most:
+            break
+    if len(found) >= 2:
+        return found
+    return sorted({float(f"{value:.3g}") for value in (low, high)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ SHOWN_ROWS = 8
 
 SHOWN_SLICES = 10
 
+MOST_ULP = 1_000_000
+"""Beyond it a distance in units in the last place says nothing that the relative one does not."""
+
 LEAST_SHARE = 0.002
 """Of all rows: a bin of calibration with fewer is not drawn."""
 
@@ -42,7 +45,7 @@ def render_replay(documents: Sequence[Document], title: str | None = None) -> st
 
     Whatever a document lacks is left out; every text is escaped. Raises MissingExtra where jinja2 is not installed.
     """
-    documents = [_timed(document) for document in documents]
+    documents = [_timed(document) for document in _with_short_names(documents)]
     first = documents[0]
     refs = [str(document.get("ref", "candidate")) for document in documents]
     baseline = str(first.get("baseline") or "recorded")
@@ -69,6 +72,15 @@ _PARTS = (
     "calibration", "coverage", "decisions", "distribution", "explanation", "failures", "lag", "latency", "noise",
     "outputs", "quality", "ranking", "worst",
 )  # fmt: skip
+
+
+def _with_short_names(documents: Sequence[Document]) -> list[Document]:
+    """``documents``, files named without their folders, which do not fit above a column, if that tells them apart."""
+    refs = [str(document.get("ref", "candidate")) for document in documents]
+    short = [ref if "://" in ref else ref.rsplit("/", 1)[-1] for ref in refs]
+    if len(set(short)) < len(set(refs)):
+        return list(documents)
+    return [{**document, "ref": name} for document, name in zip(documents, short, strict=True)]
 
 
 def _timed(document: Document) -> Document:
@@ -143,7 +155,10 @@ def _output(output: Document, rows: int) -> dict[str, Any]:
         if rows
         else None
     )
-    return {**output, "shares": shares, "tolerance": _tolerance(output.get("tolerance") or {})}
+    ulp = output.get("max_ulp")
+    far = ulp is not None and ulp > MOST_ULP
+    ulps = f"> {number(MOST_ULP)}" if far else number(ulp)
+    return {**output, "ulps": ulps, "shares": shares, "tolerance": _tolerance(output.get("tolerance") or {})}
 
 
 def _tolerance(tolerance: Document) -> dict[str, str]:

@@ -6,18 +6,18 @@ turn (a lease) ─► state ─► window ─► same window before? ─► that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlserve.core.evidence import Evidence, tool_versions
 from mlserve.core.progress import Progress, silent
 from mlserve.core.refs import ModelRef
 from mlserve.errors import InvalidInput, NotFound
 from mlserve.wiring.connecting import App
+from mlserve.wiring.drift_documents import empty_document, evidence_of, missing_window, reference_part, window_part
+from mlserve.wiring.drift_tapping import tapped_of
 from mlserve.wiring.drift_windows import Opened, held_against, open_window, read_opened, supply_of
 from mlserve.wiring.drifting import run_of
 from mlserve.wiring.predicting import Answering, answering
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mlserve.registry.drifting import DriftState
     from mlserve.registry.records import DriftProfile, Version
 
-EVIDENCE = "drift"
 HISTORY = 30
 """So many earlier runs are told beside this one."""
 
@@ -45,6 +44,7 @@ class CheckAsked:
     against: Against = "training"
     capture: Path | None = None
     detectors: tuple[str, ...] = ()
+    tap: str | None = None
     timeout_s: float | None = None
     wait_s: float = 0.0
 
@@ -185,16 +185,18 @@ def _judge(
     from mlserve.registry.drifting import runs_of
 
     work.progress("judging", 0, 1)
-    checked = check(
-        profile,
-        window,
-        work.plan,
-        _memory(work.state),
-        now=work.started_at,
-        supply=supply,
-        labelled=labelled,
-        run=run,
-    )
+    with tapped_of(work.app, work.version, profile, work.asked.tap) as tapped:
+        checked = check(
+            profile,
+            window,
+            work.plan,
+            _memory(work.state),
+            now=work.started_at,
+            supply=supply,
+            labelled=labelled,
+            run=run,
+            tapped=tapped,
+        )
     earlier = [one.document for one in reversed(runs_of(work.app.store, work.version.digest, limit=HISTORY))]
     parts = parts_of(checked, profile, window, work.plan, histories(earlier))
     note = skipped(opened.bounds)
@@ -202,8 +204,8 @@ def _judge(
         **_named(work),
         **parts,
         "reasons": [*parts["reasons"], *([] if note is None else [note])],
-        "window": _window_part(work, opened, window),
-        "reference": _reference_part(work, profile, before),
+        "window": window_part(work.asked.window, opened, window),
+        "reference": reference_part(work.asked.against, profile),
     }
     return _recorded(work, turn, document, checked, key, window, opened.bounds)
 
@@ -238,7 +240,16 @@ def _recorded(
         by=work.app.user,
         now=now,
         lease=turn.lease,
-        evidence=[_evidence(work, document, checked, window, now)],
+        evidence=[
+            evidence_of(
+                checked,
+                window,
+                digest=work.version.digest,
+                profile=work.recorded.profile_digest,
+                by=work.app.user,
+                now=now,
+            )
+        ],
     )
     actions = act_after(work.app, work.version, run, config_file=work.config_file, require=turn.require)
     return CheckAnswer({**run.document, "actions": actions}, created)
@@ -248,41 +259,17 @@ def _without_source(work: _Check, turn: Turn, bounds: Bounds, why: str) -> Check
     """There is nothing to look at. That is an answer, and never ok."""
     from mlserve.core.digests import canonical_json, digest_bytes
     from mlserve.core.evidence import isoformat
-    from mlserve.drift.checking import SCHEMA_ID, engine_said, moment
-    from mlserve.drift.windows import DataAt
+    from mlserve.drift.checking import engine_said
     from mlserve.registry.drifting import NewRun, record_run
     from mlserve.wiring.drift_acting import act_after
 
-    words = work.asked.window
     now = work.app.clock()
     nothing = digest_bytes(canonical_json([]))
     document = {
         **_named(work),
-        "schema": SCHEMA_ID,
-        "engine": engine_said(work.plan.options.engine),
-        "verdict": "stale",
-        "reasons": [why],
-        "window": {
-            "kind": said_window(words),
-            "start": moment(bounds.start),
-            "end": moment(bounds.end),
-            "rows": 0,
-            "requests": None,
-            "digest": None,
-            "sources": [str(words.path)] if isinstance(words, DataAt) else [],
-            "newest_at": None,
-        },
-        "reference": _reference_part(work, work.profile, None),
-        "quality": [],
-        "features": [],
-        "multivariate": [],
-        "prediction": None,
-        "performance": None,
-        "embedding": [],
-        "evidence": None,
-        "localisation": None,
-        "naive": None,
-        "actions": [],
+        **empty_document(why, engine=engine_said(work.plan.options.engine)),
+        "window": missing_window(work.asked.window, bounds),
+        "reference": reference_part(work.asked.against, work.profile),
         "started_at": isoformat(work.started_at),
         "ended_at": isoformat(now),
     }
@@ -297,27 +284,6 @@ def _without_source(work: _Check, turn: Turn, bounds: Bounds, why: str) -> Check
     )
     actions = act_after(work.app, work.version, run, config_file=work.config_file, require=turn.require)
     return CheckAnswer({**run.document, "actions": actions}, created)
-
-
-def said_window(words: WindowWords) -> str:
-    """``kind`` of the document's window.
-
-    >>> from mlserve.drift.windows import parse_window
-    >>> [said_window(parse_window(text)) for text in ("24h", "n=5000", "since-last", "rows.parquet")]
-    ['24h', 'n=5000', 'since-last', 'data']
-    """
-    from mlserve.drift.windows import LastRows, LastSpan, SinceLast
-
-    match words:
-        case LastSpan(span):
-            seconds = span / timedelta(seconds=1)
-            return f"{seconds / 3600:g}h" if seconds >= 3600 else f"{seconds:g}s"
-        case LastRows(rows):
-            return f"n={rows}"
-        case SinceLast():
-            return "since-last"
-        case _:
-            return "data"
 
 
 def _bounds(work: _Check) -> Bounds:
@@ -373,6 +339,7 @@ def _key(work: _Check, bounds: Bounds, window: WindowRows, before: WindowRows | 
         work.asked.against,
         None if before is None else before.digest,
         list(work.plan.detectors),
+        work.asked.tap,
         [budget.false_pages_per_quarter, budget.checks_per_day, budget.correction],
         when,
     ]
@@ -388,67 +355,3 @@ def _known(work: _Check, key: str) -> CheckAnswer | None:
 
 def _named(work: _Check) -> dict[str, Any]:
     return {"ref": work.version.ref, "digest": work.version.digest, "profile": work.recorded.profile_digest}
-
-
-def _window_part(work: _Check, opened: Opened, window: WindowRows) -> dict[str, Any]:
-    from mlserve.drift.checking import moment
-
-    return {
-        "kind": said_window(work.asked.window),
-        "start": moment(opened.bounds.start or window.arrived.start),
-        "end": moment(opened.bounds.end or window.arrived.end),
-        "rows": window.rows,
-        "sampled": window.sample.rows,
-        "labelled": window.labelled,
-        "digest": window.digest,
-        "sources": [str(opened.path.absolute())],
-        "newest_at": moment(window.arrived.last),
-    }
-
-
-def _reference_part(work: _Check, profile: Profile, before: WindowRows | None) -> dict[str, Any]:
-    from mlserve.drift.checking import moment
-
-    reference = profile.reference
-    return {
-        "kind": work.asked.against,
-        "rows": reference.rows,
-        "sampled": profile.sample.rows,
-        "digest": reference.data_digest,
-        "start": moment(reference.start),
-        "end": moment(reference.end),
-    }
-
-
-def _evidence(
-    work: _Check, document: Mapping[str, Any], checked: Checked, window: WindowRows, now: datetime
-) -> Evidence:
-    """Flat figures, for a policy to ask for."""
-    alerting = [one for one in checked.features if one.drift]
-    times = [one.effect / one.threshold for one in checked.features if one.effect is not None and one.threshold]
-    measured = (checked.performance or {}).get("measured")
-    figures = {
-        "verdict": checked.verdict,
-        "rows": window.rows,
-        "features": len(checked.features),
-        "drifting": len({one.name for one in alerting}),
-        "largest_effect": max(times, default=None),
-        "p_value": checked.p_value,
-        "quality": sum(1 for one in checked.quality if one.drift),
-        "prediction_drift": int(checked.prediction is not None and checked.prediction.drift),
-        "performance": measured,
-        "profile": work.recorded.profile_digest,
-    }
-    from mlserve.drift.describing import as_json
-
-    judged = checked.verdict not in ("insufficient", "stale")
-    return Evidence(
-        kind=EVIDENCE,
-        digest=work.version.digest,
-        passed=checked.verdict == "ok" if judged else None,
-        figures=as_json(figures),
-        measured_at=now,
-        measured_by=work.app.user,
-        data_digest=window.digest,
-        tools=tool_versions("numpy", "pyarrow", "scipy", "alibi-detect"),
-    )

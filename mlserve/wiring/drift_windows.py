@@ -45,7 +45,7 @@ def open_window(
     Raises NotFound where there is no such capture or file, InvalidInput for a folder without a captured request;
     UsageError for rows without times that were to be held against earlier ones.
     """
-    from mlserve.drift.captured_source import narrowed
+    from mlserve.drift.captured_source import CaptureSource, narrowed
     from mlserve.drift.windows import DataAt, compared
     from mlserve.rows.capture_format import is_capture
     from mlserve.wiring.outcomes import find_capture
@@ -55,8 +55,12 @@ def open_window(
             raise UsageError("--window is a file, and --capture a capture", hint="one of them")
         if not words.path.exists():
             raise NotFound(f"no file '{words.path}'")
-        return Opened(words.path, is_capture(words.path), bounds, compared(bounds, against))
+        is_captured = is_capture(words.path)
+        if is_captured:
+            CaptureSource(words.path)
+        return Opened(words.path, is_captured, bounds, compared(bounds, against))
     folder = find_capture(name, capture, config_file=config_file, registry=registry).folder
+    CaptureSource(folder)  # which says what is wrong with it
     told = narrowed(folder, bounds)
     return Opened(folder, True, replace(told, skipped_from=bounds.skipped_from), compared(told, against))
 

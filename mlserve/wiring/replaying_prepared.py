@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlserve.wiring.replaying_versions import OpenedVersion
 
 IN_PROCESS = "in process"
-SWITCH_INTERVAL_S = 5e-4
+SWITCH_INTERVAL_S = 1e-4
 
 
 @dataclass(slots=True)

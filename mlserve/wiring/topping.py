@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlserve.errors import Forbidden, NotFound, Unauthenticated, Unavailable
-from mlserve.serving.metrics.rates import Rate, busy_cores, rates
+from mlserve.serving.metrics.rates import Rate, ShadowRate, busy_cores, rates, shadow_rates
 from mlserve.serving.metrics.reading import Scrape, scrape_of
 from mlserve.wiring.remote import authorization, parse_url
 
@@ -32,6 +32,7 @@ class Look:
     connections: int
     cores: float
     rss_bytes: int
+    shadows: list[ShadowRate] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -42,6 +43,7 @@ class Look:
             "cores": round(self.cores, 3),
             "rss_bytes": self.rss_bytes,
             "models": [rate.to_dict() for rate in self.rates],
+            "shadows": [rate.to_dict() for rate in self.shadows],
         }
 
 
@@ -118,4 +120,5 @@ def _look(url: str, at: datetime, before: Scrape, after: Scrape, seconds: float)
         connections=int(after.server.get("connections", 0)),
         cores=busy_cores(before, after, seconds),
         rss_bytes=int(after.server.get("rss_bytes", 0)),
+        shadows=shadow_rates(before, after, seconds),
     )

@@ -121,11 +121,44 @@ def test_a_source_that_is_missing_is_stale_and_an_answer(run: Run, fitted: Path)
 
 
 def test_a_person_reads_why(run: Run, fitted: Path, window: Window) -> None:
-    done = run("drift", "check", "fraud:1", "--window", window("near", 5, shift=0.4), "--detector", "tabular")
+    path = window("near", 5, shift=0.4, age=np.full(ROWS, 0.5, np.float32))
+
+    done = run("drift", "check", "fraud:1", "--window", path, "--detector", "tabular")
 
     lines = done.out.splitlines()
-    assert lines[0] == f"✗ fraud:1: drift in {ROWS} rows (warn)"
-    assert lines[1].startswith("  amount: ks ")
+    assert lines[0] == f"✗ fraud:1: critical drift in {ROWS} rows (critical)"
+    assert lines[1] == f"  age: stuck at 0.5 in all {ROWS} rows"
+    assert any(line.startswith("  amount: ks ") for line in lines)
+    assert "█" in next(line for line in lines if line.startswith("visits"))
+
+
+def test_a_tensor_inside_the_graph_is_watched_too(run: Run, fitted: Path, window: Window) -> None:
+    same, moved = window("same", 4), window("moved", 5, shift=1.5)
+
+    quiet, loud = _check(run, same, "--tap", "a").document, _check(run, moved, "--tap", "a").document
+    unknown = run("drift", "check", "fraud:1", "--window", same, "--tap", "pooled", "--detector", "ks", "--json")
+
+    assert [one["drift"] for one in quiet["embedding"]] == [False, False]
+    assert "centroid" in [one["test"] for one in loud["embedding"] if one["drift"]]
+    assert (unknown.code, "pooled" in unknown.error["message"]) == (4, True)
+
+
+def test_the_answer_is_written_for_whoever_watches(
+    run: Run, fitted: Path, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = fitted / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    files = ("--report", "page.html", "--junit", "cases.xml", "--textfile", "drift.prom")
+
+    done = _check(run, window("near", 5, shift=0.4), *files)
+
+    assert done.document["verdict"] == "warn"
+    assert "amount" in (fitted / "page.html").read_text()
+    assert 'failures="' in (fitted / "cases.xml").read_text()
+    assert "mlserve_drift" in (fitted / "drift.prom").read_text()
+    assert "amount" in summary.read_text()
+    assert any(line.startswith("::warning") for line in done.err.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlserve.cli.top import COLUMNS, draw
-from mlserve.serving.metrics.rates import Rate
+from mlserve.serving.metrics.rates import Rate, ShadowRate
 from mlserve.wiring.topping import Look
 from tests.cli.conftest import Run
 from tests.cli.test_serve import server
@@ -69,7 +69,8 @@ def test_a_person_at_a_terminal_gets_a_table(
         p99_ms=1.5, queue_p99_ms=0.75, compute_p50_ms=0.1, batch_rows=None, queue_rows=3, rejected_per_s=0.5,
         failed_per_s=0.0,
     )  # fmt: skip
-    look = Look(datetime(2026, 1, 2, tzinfo=UTC), 1.0, "http://box:8000", [rate], 12, 0.75, 100 << 20)
+    shadow = ShadowRate("fraud", "8", True, 1200.5, 0.0, 0.0, 0.0125)
+    look = Look(datetime(2026, 1, 2, tzinfo=UTC), 1.0, "http://box:8000", [rate], 12, 0.75, 100 << 20, [shadow])
 
     monkeypatch.setenv("COLUMNS", "100")
     draw([look, look])
@@ -78,3 +79,4 @@ def test_a_person_at_a_terminal_gets_a_table(
     assert "http://box:8000: 12 connections, 0.75 cores, 100 MiB" in shown
     assert "fraud:7 (away)" in shown
     assert "1234.5" in shown
+    assert "fraud:8 in shadow compared/s=1200.5 dropped/s=0.0 failed/s=0.0 differing=1.25%" in shown

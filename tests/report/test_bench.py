@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mlserve.report.charts import distribution
@@ -35,3 +37,11 @@ def test_any_number_of_curves_is_drawn(curves: int) -> None:
 
     assert sum(line.strip().startswith(tuple(MARKS)) for line in sketch(named)) == curves
     assert distribution(named, "latency").count("<polyline") == curves
+
+
+def test_a_latency_that_is_always_the_same_is_a_line_and_the_axis_has_round_numbers() -> None:
+    drawn = distribution([("a", [(2.0, 1.0)]), ("b", [(0.0117, 0.5), (2.3, 1.0)])], "latency")
+
+    (constant, _) = re.findall(r'<polyline class="[^"]*" points="([^"]*)"', drawn)
+    assert len(set(constant.split())) == 2
+    assert [label for label in ("0.02<", "0.1<", "1<", "2 ms<") if f">{label}" not in drawn] == []

@@ -188,3 +188,20 @@ def test_sparks_of_all_are_over_the_same_values() -> None:
 def test_nothing_has_no_sparks() -> None:
     assert sparks([answer(latency=None, distribution=None)]) == []
     assert sparkline([0.0, 0.0]) == "▁▁"
+
+
+def test_files_are_named_without_their_folders_where_that_tells_them_apart() -> None:
+    apart = render_replay([answer("/runs/a/near.onnx"), answer("/runs/a/far.onnx")])
+    alike = render_replay([answer("/runs/a/m.onnx"), answer("/runs/b/m.onnx")])
+
+    assert "near.onnx, far.onnx against what was recorded" in apart
+    assert "/runs/a/m.onnx, /runs/b/m.onnx against" in alike
+
+
+def test_a_distance_in_ulp_that_says_nothing_is_not_spelled_out() -> None:
+    (output,) = answer()["outputs"][:1]
+
+    page = render_replay([answer(outputs=[{**output, "max_ulp": 1_021_222_416}])])
+
+    assert "1 021 222 416" not in page
+    assert "&gt; 1 000 000" in page

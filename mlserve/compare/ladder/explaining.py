@@ -144,6 +144,8 @@ class Explaining:
         found: dict[str, Any] = {"rules": [], "slices": [], "sampled": len(differs)}
         if not differs.any():
             return {**found, "note": "no row differs"}
+        if differs.all():
+            return {**found, "note": "every row differs, whatever its inputs"}
         features = stacked([part.features for _, part in parts])
         found["rules"], note = try_rules(features, differs, weights)
         found["slices"] = slices(features, differs, weights)

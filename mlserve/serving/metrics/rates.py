@@ -33,6 +33,35 @@ class Rate:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class ShadowRate:
+    """One version in shadow over one interval. ``differing_share`` is of all rows compared so far that are within no
+    tolerance, None before the first; ``up`` whether it is compared now."""
+
+    model: str
+    version: str
+    up: bool
+    compared_per_s: float
+    dropped_per_s: float
+    failed_per_s: float
+    differing_share: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def shadow_rates(before: Scrape, after: Scrape, seconds: float) -> list[ShadowRate]:
+    """Every version that is in shadow now, over the ``seconds`` since ``before``."""
+    found = []
+    for (model, version), counts in after.shadows.items():
+        then = before.shadows.get((model, version), {})
+        rows = sum(counts.get(name, 0.0) for name in ("identical", "within_tolerance", "differing"))
+        compared, dropped, failed = (_grown(then, counts, name) / seconds for name in ("compared", "dropped", "failed"))
+        differing = counts.get("differing", 0.0) / rows if rows else None
+        found.append(ShadowRate(model, version, counts["up"] > 0, compared, dropped, failed, differing))
+    return found
+
+
 def rates(before: Scrape, after: Scrape, seconds: float) -> list[Rate]:
     """Every version that ``after`` knows, over the ``seconds`` since ``before``; by model and version.
 

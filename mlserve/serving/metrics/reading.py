@@ -26,6 +26,12 @@ _HISTOGRAMS = {
     "mlserve_queue_duration_seconds": "queue",
     "mlserve_compute_duration_seconds": "compute",
 }
+_SHADOW = {
+    "mlserve_shadow_requests_total": "outcome",
+    "mlserve_shadow_rows_total": "result",
+}
+"""Counters of versions in shadow, with the label that says of what."""
+
 _SERVER = {
     "mlserve_connections": "connections",
     "process_cpu_seconds_total": "cpu_s",
@@ -43,10 +49,11 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """A server at one moment, its versions by (model, version)."""
+    """A server at one moment, its versions by (model, version); ``shadows`` are counts of those in shadow now."""
 
     versions: Mapping[tuple[str, str], Figures]
     server: Mapping[str, float] = field(default_factory=dict)
+    shadows: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
 
 
 def scrape_of(text: str) -> Scrape:
@@ -55,6 +62,7 @@ def scrape_of(text: str) -> Scrape:
     buckets: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     totals: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     server: dict[str, float] = defaultdict(float)
+    shadows: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     try:
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except ValueError as error:
@@ -66,6 +74,10 @@ def scrape_of(text: str) -> Scrape:
         base, _, end = sample.name.rpartition("_")
         if sample.name in _COUNTERS:
             counts[key][_COUNTERS[sample.name]] += sample.value
+        elif sample.name in _SHADOW:
+            shadows[key][sample.labels[_SHADOW[sample.name]]] += sample.value
+        elif sample.name == "mlserve_shadow_up":
+            shadows[key]["up"] += sample.value
         elif sample.name in _SERVER:
             server[_SERVER[sample.name]] += sample.value
         elif base in _HISTOGRAMS and end == "bucket":
@@ -78,7 +90,7 @@ def scrape_of(text: str) -> Scrape:
         )
         for key, found in sorted(counts.items())
     }
-    return Scrape(versions, dict(server))
+    return Scrape(versions, dict(server), {key: dict(found) for key, found in shadows.items() if "up" in found})
 
 
 def _histogram(buckets: Sequence[tuple[float, float]], total: float) -> Histogram:

@@ -12,20 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from mlserve.core.digests import canonical_json, digest_bytes
 from mlserve.core.refs import Stage
@@ -33,7 +28,6 @@ from mlserve.core.settings import ServeSettings
 from mlserve.errors import MlserveError, NotFound, Unavailable, Unsupported
 from mlserve.serving.events import Emit
 from mlserve.serving.loaded import Loaded
-from mlserve.serving.loading import Fetched
 from mlserve.serving.metrics.families import Family
 from mlserve.serving.repository import Repository
 from mlserve.serving.seam import ModelState, ModelStatus
@@ -42,7 +36,9 @@ from mlserve.serving.shadow.evidence import evidence_of
 from mlserve.serving.shadow.keeping import Document, Keeper, Start, start_child
 from mlserve.serving.shadow.messages import Opening, Told
 from mlserve.serving.shadow.mirror import Mirror, Reflection
+from mlserve.serving.shadow.opening import opening_of
 from mlserve.serving.shadow.ring import make_ring
+from mlserve.serving.shadow.standing import Held, Pair, Records, pair_of
 
 log = logging.getLogger(__name__)
 
@@ -50,44 +46,6 @@ DOCUMENT_S = 20.0
 """How long whoever asks for a shadow's figures waits for a process of the lowest priority."""
 
 KIND = "shadow"
-
-
-class Held(Protocol):
-    """What stands in a stage, as ``following.Placement`` says it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def generation(self) -> int: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def traffic(self) -> float | None: ...
-
-
-class Records(Protocol):
-    """Where versions come from and evidence goes; both from threads of others."""
-
-    def fetch(self, placement: Any) -> Fetched: ...
-
-    def record(self, digest: str, kind: str, figures: Mapping[str, Any], data_digest: str) -> None:
-        """Keep evidence. Raises Unavailable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A shadow and its champion; another of any of these is another comparison."""
-
-    name: str
-    version: int
-    digest: str
-    generation: int
-    champion: int
-    champion_digest: str | None
 
 
 class Shadows:
@@ -143,7 +101,7 @@ class Shadows:
         for held in placements:
             champion = champions.get(held.name)
             if held.stage == Stage.SHADOW and champion is not None and not self._repository.is_unloaded(held.name):
-                wanted[_pair(held, champion)] = held
+                wanted[pair_of(held, champion)] = held
         for pair in [pair for pair in self._keepers if pair not in wanted]:
             self._end(pair)
         for pair, held in wanted.items():
@@ -306,26 +264,16 @@ class Shadows:
             raise Unsupported(
                 f"{pair.name}:{pair.version} is a language model, and what a request wished of the text is not mirrored"
             )
-        folder = self._own_folder()
-        name = digest_bytes(canonical_json([pair.name, pair.version, pair.generation, pair.champion]))[-16:]
-        return Opening(
-            name=pair.name,
-            version=pair.version,
-            digest=pair.digest,
-            generation=pair.generation,
+        return opening_of(
+            pair,
+            fetched,
             since=self._since[pair],
             traffic=self._traffic[pair],
-            champion=pair.champion,
-            champion_digest=pair.champion_digest,
             champion_precision=champion.precision,
-            path=str(fetched.path),
-            certificate=None if fetched.certificate is None else fetched.certificate.to_dict(),
             ring=descriptor,
-            folder=str(folder),
-            state=str(folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.shadow"),
-            siblings=str(folder / f"{name}.*.shadow"),
+            folder=self._own_folder(),
             is_folder_ours=self._shared is None,
-            serve=msgspec.to_builtins(self._settings),
+            settings=self._settings,
         )
 
     def _own_folder(self) -> Path:
@@ -353,7 +301,3 @@ class Shadows:
             log.warning("what the shadow %s:%s showed is not recorded: %s", pair.name, pair.version, error.message)
         except Exception:
             log.exception("what the shadow %s:%s showed is not recorded", pair.name, pair.version)
-
-
-def _pair(held: Held, champion: Loaded) -> Pair:
-    return Pair(held.name, held.version, held.digest, held.generation, champion.version, champion.digest)

@@ -138,3 +138,9 @@ print(found["note"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
 
     assert "pip install 'mlserve[sklearn]'" in done.stdout, done.stderr
+
+
+def test_where_every_row_differs_no_input_sets_any_apart():
+    found = explained(pairs_of({"label": [0] * 30}, {"label": [1] * 30}, {"amount": np.arange(30.0)}))
+
+    assert (found["rules"], found["slices"], found["note"]) == ([], [], "every row differs, whatever its inputs")

@@ -11,8 +11,11 @@ from mlserve.errors import InvalidInput
 from mlserve.serving.metrics.collecting import Sources
 from mlserve.serving.metrics.events import EventCounts
 from mlserve.serving.metrics.exposition import text_of
-from mlserve.serving.metrics.rates import busy_cores, rates
+from mlserve.serving.metrics.families import Family, Point
+from mlserve.serving.metrics.rates import ShadowRate, busy_cores, rates, shadow_rates
 from mlserve.serving.metrics.reading import Figures, Scrape, scrape_of
+from mlserve.serving.shadow.counting import families_of
+from mlserve.serving.shadow.messages import Told
 from tests import models
 from tests.serving.engines import rows, world_of
 
@@ -63,6 +66,20 @@ def test_rates_and_percentiles_are_of_the_interval_alone() -> None:
     assert rate.p99_ms is not None
     assert rate.p99_ms <= 1.0
     assert rate.queue_p99_ms is None
+
+
+def shadowed(compared: int, differing: int) -> Scrape:
+    """``m:2`` in shadow now, beside ``m:3`` that was."""
+    told = {("m", 2): Told(compared=compared, rows=compared, within_tolerance=compared - differing), ("m", 3): Told()}
+    up = Family("mlserve_shadow_up", "gauge", "", [Point((("model", "m"), ("version", "2")), 1.0)])
+    built = Family("mlserve_build_info", "gauge", "", [Point((), 1.0)])
+    return scrape_of(text_of([built, up, *(one for one in families_of(told, {}) if one.name != up.name)]).decode())
+
+
+def test_a_version_in_shadow_is_told_of_as_long_as_it_is_there() -> None:
+    (rate,) = shadow_rates(shadowed(10, 10), shadowed(50, 20), 2.0)
+
+    assert rate == ShadowRate("m", "2", True, compared_per_s=20, dropped_per_s=0, failed_per_s=0, differing_share=0.4)
 
 
 def test_a_server_that_began_anew_and_a_version_that_is_new_count_from_nothing() -> None:

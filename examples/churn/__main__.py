@@ -1,4 +1,4 @@
-"""``python -m examples.churn``: half a year of flights after the half that a model knows, checked every fortnight.
+"""``python -m examples.churn [--year]``: summer, or half a year, after the half that a model knows, by the fortnight.
 
 train ─► serve ─► a fortnight of traffic ─► what became of it ─► drift check ─┬─► nothing
                         ▲                                                     └─► retrain ─► staging
@@ -14,7 +14,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,13 @@ POLICY, SETTINGS = Path(__file__).with_name("policy.toml"), "mlserve.toml"
 LANDED = "landed.jsonl"
 METRIC = "log_loss"
 DAYS = 14
-WATCHED = (0, 1, 2, 6)
-"""Fortnights from July on: three of summer, and one of autumn, when hardly a flight is late any more."""
+SUMMER, HALF_A_YEAR = range(3), range(13)
+"""Fortnights from July on."""
 VERDICT_EXITS = (0, 10, 11, 12)
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-def tell(folder: Path) -> None:
+def tell(folder: Path, fortnights: Sequence[int] = SUMMER) -> None:
     """Run the whole story in ``folder``, which is emptied first. Raises SystemExit where something went wrong."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -50,7 +50,7 @@ def tell(folder: Path) -> None:
     _export(story)
     _register(story)
     _fit(story)
-    results = _watch(story, year)
+    results = _watch(story, year, fortnights)
 
     (folder / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"\nDone in {time.perf_counter() - started_s:.0f} s; nothing is left running.")
@@ -99,14 +99,14 @@ def _fit(story: Story) -> None:
             story.say(f"  {feature['name']:<22} drift from {feature['effect']} {feature['threshold']:.2f} on")
 
 
-def _watch(story: Story, year: pd.DataFrame) -> dict[str, Any]:
+def _watch(story: Story, year: pd.DataFrame, fortnights: Sequence[int]) -> dict[str, Any]:
     """Each fortnight's traffic, its outcomes, its check, and what follows; what checks and proofs have shown."""
     checks: list[Any] = []
     proofs: list[Any] = []
     candidate = None
     with serving(story.folder, story.folder / "server.log", MODEL, "--capture", CAPTURE) as url:
         story.say(f"$ mlserve serve {MODEL} --capture {CAPTURE} --port 0 &\nready at {url}")
-        for rows in _fortnights(year):
+        for rows in _played(year, fortnights):
             first, last = rows.date.min(), rows.date.max()
             with story.step(f"{first:%-d %B} to {last:%-d %B}: {len(rows)} flights, {rows.label.mean():.1%} late"):
                 began = datetime.now(UTC)
@@ -169,10 +169,10 @@ def _prove(story: Story, ref: str, since: datetime) -> dict[str, Any]:
     return {"replay": answer, "promoted": move["changed"]}
 
 
-def _fortnights(year: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The flights of each whole fortnight from ``SECOND_HALF`` on, as long as it is to be watched."""
+def _played(year: pd.DataFrame, fortnights: Sequence[int]) -> Iterator[pd.DataFrame]:
+    """The flights of each of ``fortnights``, counted from ``SECOND_HALF`` on."""
     number = (year.date - pd.Timestamp(SECOND_HALF)).dt.days // DAYS
-    for wanted in WATCHED:
+    for wanted in fortnights:
         yield year[number == wanted]
 
 
@@ -190,4 +190,5 @@ def _settings() -> str:
 
 
 if __name__ == "__main__":
-    tell(Path(sys.argv[1] if len(sys.argv) > 1 else "build/churn").resolve())
+    words = [word for word in sys.argv[1:] if word != "--year"]
+    tell(Path(words[0] if words else "build/churn").resolve(), HALF_A_YEAR if "--year" in sys.argv else SUMMER)

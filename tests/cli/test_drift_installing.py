@@ -85,7 +85,7 @@ def test_a_registry_without_a_password_is_named(run: Run, project: Path) -> None
         pytest.param(["fraud", "--cron", "--k8s"], "prints one kind of unit", id="two kinds"),
         pytest.param(["fraud", "--cron", "--every", "7h"], "divides neither", id="no such period"),
         pytest.param(["fraud", "--cron", "--at", "noon"], "is no time of day", id="no such time"),
-        pytest.param(["fraud", "--cron", "--", "--timeout", "soon"], "'soon'", id="no time limit"),
+        pytest.param(["fraud", "--cron", "--", "--timeout", "soon"], "'--timeout'", id="no time limit"),
     ],
 )
 def test_what_cannot_be_installed_is_exit_2(run: Run, project: Path, words: list[str], said: str) -> None:

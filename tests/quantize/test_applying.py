@@ -14,6 +14,7 @@ from mlserve.graph.document import check_graph
 from mlserve.quantize.applying import BLOCK, Workbench
 from mlserve.quantize.blocks import to_blocks
 from mlserve.quantize.layers import Kind, layers_of, uniform
+from tests.quantize.processors import SLACK
 
 RNG = np.random.default_rng(7)
 WIDTH = 72
@@ -86,7 +87,7 @@ def test_only_the_named_layers_change(plan: dict[str, Kind], gone: set[str]) -> 
 @pytest.mark.parametrize(
     ("kind", "error"),
     # Relative to the spread of the answers; 127 steps a side leave about 1 %, 7 steps about 20 %.
-    [(Kind.INT8_DYNAMIC, 0.04), (Kind.W8, 0.03), (Kind.W4, 0.4)],
+    [(Kind.INT8_DYNAMIC, 0.04 * SLACK), (Kind.W8, 0.03), (Kind.W4, 0.4)],
 )
 def test_answers_stay_close_whatever_the_opset(kind: Kind, error: float, opset: int) -> None:
     model = embedder(opset)
